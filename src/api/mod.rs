@@ -1,0 +1,14 @@
+//! The only types that go over the wire: what `front/` answers and `cli/` reads.
+//!
+//! Names and shapes are a contract with scripts: a field is never renamed or removed, and a client ignores the ones that
+//! it does not know. What never happens here: I/O, an actor, a decision.
+
+mod command;
+mod problem;
+mod status;
+
+pub use command::{CommandResult, CommandResults, FileProblem, PlanDocument, StartOptions};
+pub use problem::{PROBLEM_JSON, ProblemDocument};
+pub use status::{
+    ConfProblem, DaemonDocument, ExitDocument, HerdDocument, LogsDocument, ServiceDocument, TreeLevel, WindowDocument,
+};

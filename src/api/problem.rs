@@ -1,0 +1,17 @@
+//! Errors of the control API (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+
+/// The media type of a [`ProblemDocument`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDocument {
+    /// The HTTP status.
+    pub status: u16,
+    /// The kind of problem in a few words.
+    pub title: String,
+    /// What exactly, and what to do.
+    pub detail: String,
+}

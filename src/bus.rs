@@ -1,0 +1,142 @@
+//! The event bus: what happens in the herd, told to whoever listens.
+//!
+//! The Herder publishes, observers subscribe. The bus is bounded: the herd never waits for an observer; one that falls
+//! behind is told how many events it missed ([`Missed`]) and goes on with the oldest that is still there.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use crate::model::{Death, Moment, RunId, ServiceId, State};
+
+/// Something that happened to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Counted from 1 since the daemon started, without gaps.
+    pub number: u64,
+    /// When it was.
+    pub at: Moment,
+    /// Whom it happened to.
+    pub service: ServiceId,
+    /// What it was.
+    pub what: Happening,
+}
+
+/// What can happen to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It entered a state, or a new run is in the same one.
+    Entered {
+        /// The state before; `None` where the service is new.
+        from: Option<State>,
+        /// The state now.
+        state: State,
+        /// One sentence that names the cause.
+        reason: String,
+        /// The run that lives.
+        run: Option<RunId>,
+        /// Its main process, for people.
+        pid: Option<u32>,
+        /// The end of a run that led here.
+        death: Option<Death>,
+    },
+    /// Its rules changed without a new process.
+    Adjusted,
+    /// Its actor panicked and was replaced; its process was not touched.
+    ActorReplaced,
+    /// Its conf is gone, and so is it.
+    Removed,
+}
+
+/// How many events an observer may be behind before it misses some.
+pub const CAPACITY: usize = 1024;
+
+/// Where events are published.
+#[derive(Debug)]
+pub struct Bus {
+    sender: broadcast::Sender<Arc<Event>>,
+    published: u64,
+}
+
+/// An observer's end of the bus.
+#[derive(Debug)]
+pub struct Subscription(broadcast::Receiver<Arc<Event>>);
+
+/// The observer was too slow: this many events are gone, the next one is the oldest that is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("missed {0} events")]
+pub struct Missed(pub u64);
+
+impl Bus {
+    /// A bus without observers.
+    pub fn new() -> Self {
+        Self { sender: broadcast::Sender::new(CAPACITY), published: 0 }
+    }
+
+    /// Tells all observers, and gives the event back for the caller's own use.
+    pub fn publish(&mut self, at: Moment, service: ServiceId, what: Happening) -> Arc<Event> {
+        self.published += 1;
+        let event = Arc::new(Event { number: self.published, at, service, what });
+        // An error says that nobody listens, which is no failure.
+        let _ = self.sender.send(Arc::clone(&event));
+        event
+    }
+
+    /// Every event from now on.
+    pub fn subscribe(&self) -> Subscription {
+        Subscription(self.sender.subscribe())
+    }
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Subscription {
+    /// The next event; `None` once the herd has ended. Cancel safe.
+    ///
+    /// # Errors
+    /// The observer was too slow and missed some; the next call goes on after them.
+    pub async fn next(&mut self) -> Option<Result<Arc<Event>, Missed>> {
+        match self.0.recv().await {
+            Ok(event) => Some(Ok(event)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Err(Missed(missed))),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(bus: &mut Bus) -> u64 {
+        bus.publish(Moment::BOOT, "a".parse().unwrap(), Happening::Removed).number
+    }
+
+    #[tokio::test]
+    async fn a_slow_observer_is_told_how_much_it_missed() {
+        let mut bus = Bus::new();
+        let mut slow = bus.subscribe();
+        for _ in 0..CAPACITY + 3 {
+            event(&mut bus);
+        }
+        assert_eq!(slow.next().await, Some(Err(Missed(3))));
+        assert_eq!(slow.next().await.unwrap().unwrap().number, 4);
+    }
+
+    #[tokio::test]
+    async fn events_arrive_in_order_and_end_with_the_bus() {
+        let mut bus = Bus::new();
+        event(&mut bus);
+        let mut late = bus.subscribe();
+        event(&mut bus);
+        event(&mut bus);
+        drop(bus);
+        assert_eq!(late.next().await.unwrap().unwrap().number, 2);
+        assert_eq!(late.next().await.unwrap().unwrap().number, 3);
+        assert_eq!(late.next().await, None);
+    }
+}

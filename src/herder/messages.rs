@@ -1,0 +1,149 @@
+//! What the Herder can be told and asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix::Message;
+
+use crate::bus::Subscription;
+use crate::conf::Problem;
+use crate::model::{Death, Moment, RunId, ServiceId, State, Wanted};
+
+/// What is known of the herd right now.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Overview")]
+pub struct Survey;
+
+/// The answer to [`Survey`].
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// When it was true.
+    pub at: Moment,
+    /// Every service, by id.
+    pub services: Vec<ServiceStatus>,
+    /// What keeps the herd from knowing what should run; empty where nothing does.
+    pub problems: Vec<String>,
+}
+
+/// All that is known of one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceStatus {
+    /// Its id.
+    pub id: ServiceId,
+    /// Its name for people.
+    pub name: String,
+    /// Its state.
+    pub state: State,
+    /// Its desired state.
+    pub wanted: Wanted,
+    /// One sentence that names the cause of the state.
+    pub reason: String,
+    /// When it entered the state.
+    pub since: Moment,
+    /// The run that lives or is being launched.
+    pub run: Option<RunId>,
+    /// Its main process, for people.
+    pub pid: Option<u32>,
+    /// When that began to run.
+    pub running_since: Option<Moment>,
+    /// How often it was restarted since it was loaded.
+    pub restarts: u64,
+    /// Restarts in the window at that moment.
+    pub window_count: u32,
+    /// Restarts that the window may hold.
+    pub intensity: u32,
+    /// The window's length.
+    pub period: Duration,
+    /// When it will be started again, where that is planned.
+    pub next_start: Option<Moment>,
+    /// How long it is given to stop.
+    pub stop_timeout: Duration,
+    /// How its last runs ended, newest first, at most five.
+    pub deaths: Vec<Death>,
+    /// Its conf file; empty for a service that was not loaded from one.
+    pub conf: PathBuf,
+    /// What is wrong with that file.
+    pub conf_problems: Vec<Problem>,
+}
+
+/// An operator's command to some services. All of them are known, or nothing is done.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), UnknownServices>")]
+pub struct Command {
+    /// Whom.
+    pub ids: Vec<ServiceId>,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What an operator can order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Start it if it does not run; ends a cool-down and a failure.
+    Start,
+    /// Stop it, and leave it stopped.
+    Stop,
+    /// Stop it if it runs, then start it.
+    Restart,
+}
+
+/// There are no such services.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such service: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+pub struct UnknownServices(pub Vec<ServiceId>);
+
+/// Read the confs again and do what they say.
+#[derive(Clone, Copy, Debug, Default, Message)]
+#[rtype(result = "Result<Applied, ReloadError>")]
+pub struct Reload {
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Services without a conf are stopped even if no conf is left at all.
+    pub prune: bool,
+}
+
+/// What a [`Reload`] did, or would have done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// New, and started.
+    pub start: Vec<ServiceId>,
+    /// Without a conf, or disabled.
+    pub stop: Vec<ServiceId>,
+    /// Given a new process.
+    pub restart: Vec<ServiceId>,
+    /// Given new rules.
+    pub adjust: Vec<ServiceId>,
+    /// As they were.
+    pub unchanged: Vec<ServiceId>,
+    /// Problems by file.
+    pub problems: Vec<(PathBuf, Problem)>,
+}
+
+/// Why the confs could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// The directory itself.
+    #[error("cannot read {}: {why}; nothing was changed", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why, from the system.
+        why: String,
+    },
+    /// The herd ends.
+    #[error("the daemon is shutting down")]
+    ShuttingDown,
+    /// This herd was not loaded from a directory.
+    #[error("this herd has no conf directory")]
+    NoDirectory,
+}
+
+/// Stop everything, then end the herd. Sent again a second or more later: kill everything.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shutdown;
+
+/// Be told of every event from now on.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Subscription")]
+pub struct Subscribe;

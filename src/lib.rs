@@ -1,0 +1,8 @@
+//! daemonherder: a process supervisor with Erlang's restart rules.
+
+pub mod api;
+pub mod bus;
+pub mod conf;
+pub mod herder;
+pub mod model;
+pub mod process;

@@ -1,0 +1,94 @@
+//! What a spawner promises.
+
+use std::sync::Arc;
+
+use super::Launch;
+use crate::model::{Ending, RunId, Signal, Stage};
+
+/// Makes, signals and watches processes.
+///
+/// A spawner decides nothing. All methods return at once: none waits for a child, a disk or a lock. What becomes of a run
+/// is told through [`Reports`], in this order: `Launched` at most once, `Overdue` at most once, then exactly one `Ended`,
+/// after which nothing more is told of it. An end is kept until it is acknowledged, and told again to whoever adopts the
+/// run, so that no end is lost with the one who waited for it.
+pub trait Spawner {
+    /// Begins a launch. That it worked, or what failed, is reported. A run id is launched at most once.
+    fn launch(&self, launch: Launch, reports: Reports);
+
+    /// Sends a signal to a run that has been launched and not yet acknowledged.
+    ///
+    /// # Errors
+    /// The run is unknown or has ended, or the system does not permit it.
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError>;
+
+    /// Tells from now on `reports` what becomes of a run that somebody else launched, and what has become of it so far.
+    /// False where the run is not known (never launched, or already acknowledged).
+    fn adopt(&self, run: RunId, reports: Reports) -> bool;
+
+    /// The end of this run has been taken note of: the spawner may forget it.
+    fn acknowledge(&self, run: RunId);
+
+    /// The kernel's letter for the state of a run's main process (`R`, `S`, `D`, `T`, `Z`: proc_pid_stat(5)); for people.
+    fn examine(&self, run: RunId) -> Option<char>;
+}
+
+/// What became of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The program runs.
+    Launched {
+        /// Its process id, for people: nobody signals by it.
+        pid: u32,
+    },
+    /// The launch is not done after its time limit; the spawner has killed it, and its end will be reported.
+    Overdue {
+        /// Where it stands.
+        stage: Stage,
+    },
+    /// It has ended, or could not be launched. Nothing of it is left that the spawner could find.
+    Ended(Ending),
+}
+
+/// Who is told what becomes of a run: called from any thread, must not block.
+pub type Reports = Arc<dyn Fn(RunId, Report) + Send + Sync>;
+
+/// Who gets a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whom {
+    /// The main process.
+    Main,
+    /// All that is known to belong to the run.
+    Tree,
+}
+
+/// Why a signal was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// There is no such run any more; its end has been or will be reported.
+    #[error("it has ended")]
+    Gone,
+    /// Its main process belongs to somebody whom the spawner may not signal (kill(2)).
+    #[error("may not signal uid {uid}")]
+    NotPermitted {
+        /// The process's real user.
+        uid: u32,
+    },
+}
+
+impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
+    fn launch(&self, launch: Launch, reports: Reports) {
+        (**self).launch(launch, reports);
+    }
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
+        (**self).signal(run, signal, whom)
+    }
+    fn adopt(&self, run: RunId, reports: Reports) -> bool {
+        (**self).adopt(run, reports)
+    }
+    fn acknowledge(&self, run: RunId) {
+        (**self).acknowledge(run);
+    }
+    fn examine(&self, run: RunId) -> Option<char> {
+        (**self).examine(run)
+    }
+}
