@@ -5,4 +5,5 @@ pub mod bus;
 pub mod conf;
 pub mod herder;
 pub mod model;
+pub mod policy;
 pub mod process;

@@ -1,0 +1,222 @@
+//! The whole state of a lifecycle, as a plain value.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Window;
+use crate::model::{Death, Moment, RunId, Signal, Stage, Wanted};
+
+/// How many deaths are remembered.
+pub(super) const DEATHS: usize = 5;
+
+/// Everything that a lifecycle knows: what must outlive the actor that drives it, and later the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The desired state.
+    pub wanted: Wanted,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Why.
+    pub because: Because,
+    /// Since when.
+    pub since: Moment,
+    /// The recent restarts.
+    pub window: Window,
+    /// The last cool-down without its jitter; none since it last was well for long.
+    pub last_wait: Option<Duration>,
+    /// Restarts that the daemon decided, since the service was loaded.
+    pub restarts: u64,
+    /// The last deaths, newest first.
+    pub deaths: VecDeque<Death>,
+}
+
+/// What a service is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing: it was asked to, or was never asked to start.
+    Stopped,
+    /// A launch is under way.
+    Starting {
+        /// Of this run.
+        run: RunId,
+    },
+    /// Its main process lives.
+    Running {
+        /// The run.
+        run: RunId,
+        /// Its main process, for people.
+        pid: u32,
+        /// When it began.
+        began: Moment,
+    },
+    /// It has been told to end.
+    Stopping {
+        /// The run.
+        run: RunId,
+        /// Its process and when it began, where it got as far.
+        alive: Option<(u32, Moment)>,
+        /// How far the stop has gone.
+        rung: Rung,
+        /// What follows.
+        then: Then,
+        /// What stands in the way.
+        obstacle: Option<Obstacle>,
+    },
+    /// It waits `restart.delay`.
+    Backoff {
+        /// Until then.
+        until: Moment,
+    },
+    /// It has told its parent that it exceeded its intensity, and waits for the verdict.
+    Exceeded,
+    /// It waits out a cool-down.
+    Cooldown {
+        /// Until then.
+        until: Moment,
+        /// The whole wait.
+        wait: Duration,
+    },
+    /// It ended, and its policy leaves it.
+    Exited,
+    /// It was given up.
+    Failed,
+}
+
+/// The rungs of the stop ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// The stop signal has been sent.
+    Asked {
+        /// Which it was.
+        signal: Signal,
+        /// When KILL follows.
+        until: Moment,
+    },
+    /// KILL has been sent.
+    Killed {
+        /// When that should have worked.
+        until: Moment,
+    },
+    /// KILL did not work; nothing more can be done but wait.
+    Stuck {
+        /// The kernel's letter for its state, once it has been looked at.
+        state: Option<char>,
+    },
+}
+
+/// What follows the end of a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays stopped.
+    Stay,
+    /// It is started again.
+    Start,
+    /// It leaves the herd: its conf is gone.
+    Leave,
+    /// Its launch took too long at this stage: what follows a failed launch.
+    Overdue(Stage),
+}
+
+/// Why a stop can't go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Its process belongs to this user, whom we may not signal.
+    Uid(u32),
+}
+
+/// The cause of a phase, where it is not the last death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Because {
+    /// Its conf was loaded.
+    Loaded,
+    /// Its conf changed.
+    Changed,
+    /// Its conf says `enabled: false`.
+    Disabled,
+    /// Its conf is gone.
+    Unwanted,
+    /// An operator asked for it.
+    Operator,
+    /// The daemon ends.
+    Shutdown,
+    /// Its last run ended.
+    Death,
+    /// A cool-down is over.
+    CooledDown,
+}
+
+impl Note {
+    /// The note of a service that has never done anything.
+    pub fn new(now: Moment) -> Self {
+        Self {
+            wanted: Wanted::Down,
+            phase: Phase::Stopped,
+            because: Because::Disabled,
+            since: now,
+            window: Window::default(),
+            last_wait: None,
+            restarts: 0,
+            deaths: VecDeque::new(),
+        }
+    }
+}
+
+impl Phase {
+    /// The run that lives, is being launched or is being ended.
+    pub fn run(&self) -> Option<RunId> {
+        match *self {
+            Self::Starting { run } | Self::Running { run, .. } | Self::Stopping { run, .. } => Some(run),
+            Self::Stopped
+            | Self::Backoff { .. }
+            | Self::Exceeded
+            | Self::Cooldown { .. }
+            | Self::Exited
+            | Self::Failed => None,
+        }
+    }
+
+    /// The main process and when it began.
+    pub fn alive(&self) -> Option<(u32, Moment)> {
+        match *self {
+            Self::Running { pid, began, .. } => Some((pid, began)),
+            Self::Stopping { alive, .. } => alive,
+            Self::Stopped
+            | Self::Starting { .. }
+            | Self::Backoff { .. }
+            | Self::Exceeded
+            | Self::Cooldown { .. }
+            | Self::Exited
+            | Self::Failed => None,
+        }
+    }
+
+    /// When the next step is due without anything else happening: the one timer of a service.
+    pub fn deadline(&self) -> Option<Moment> {
+        match *self {
+            Self::Backoff { until }
+            | Self::Cooldown { until, .. }
+            | Self::Stopping { rung: Rung::Asked { until, .. } | Rung::Killed { until }, .. } => Some(until),
+            Self::Stopped
+            | Self::Starting { .. }
+            | Self::Running { .. }
+            | Self::Stopping { rung: Rung::Stuck { .. }, .. }
+            | Self::Exceeded
+            | Self::Exited
+            | Self::Failed => None,
+        }
+    }
+
+    /// When it will be started again, where that is planned.
+    pub fn next_start(&self) -> Option<Moment> {
+        match *self {
+            Self::Backoff { until } | Self::Cooldown { until, .. } => Some(until),
+            Self::Stopped
+            | Self::Starting { .. }
+            | Self::Running { .. }
+            | Self::Stopping { .. }
+            | Self::Exceeded
+            | Self::Exited
+            | Self::Failed => None,
+        }
+    }
+}
