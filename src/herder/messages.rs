@@ -7,7 +7,7 @@ use actix::Message;
 
 use crate::bus::Subscription;
 use crate::conf::Problem;
-use crate::model::{Death, Moment, RunId, ServiceId, State, Wanted};
+use crate::model::{Death, Moment, RunId, ServiceId, ServiceSpec, State, Wanted};
 
 /// What is known of the herd right now.
 #[derive(Clone, Debug, Message)]
@@ -137,6 +137,21 @@ pub enum ReloadError {
     #[error("this herd has no conf directory")]
     NoDirectory,
 }
+
+/// Take a service into the herd that no conf file tells of, or give one of that id another spec.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), HerdEnded>")]
+pub struct Supervise(pub ServiceSpec);
+
+/// Stop a service and take it out of the herd.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), UnknownServices>")]
+pub struct Dismiss(pub ServiceId);
+
+/// The herd is ending or has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the herd is shutting down")]
+pub struct HerdEnded;
 
 /// Stop everything, then end the herd. Sent again a second or more later: kill everything.
 #[derive(Clone, Copy, Debug, Message)]

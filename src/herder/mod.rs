@@ -1,7 +1,23 @@
-//! The root actor.
+//! The root of the supervision tree.
+//!
+//! The [`Herder`] holds the roster (every service, its actor and its last known state), reads the confs, applies the plan,
+//! judges services that exceeded their restart intensity, replaces actors that panicked, publishes events, and ends the
+//! herd in order. `daemon/` starts it; a program that embeds a herd does the same; `front/` sends it messages.
+//!
+//! What never happens here: a handler that waits (confs are read on a thread that may), a process that is touched, a
+//! second way to start or recover a service beside the plan.
 
+mod actor;
+mod apply;
+mod farewell;
+mod load;
 mod messages;
+mod news;
+mod roster;
 
+pub use actor::{Herder, HerderOptions};
+pub use load::Confs;
 pub use messages::{
-    Applied, Command, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe, Survey, UnknownServices,
+    Applied, Command, Dismiss, HerdEnded, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe,
+    Supervise, Survey, UnknownServices,
 };

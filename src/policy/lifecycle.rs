@@ -179,6 +179,12 @@ impl Lifecycle {
         }
     }
 
+    /// Puts other rules in force, and another process in the place of the present one.
+    pub fn replace(&mut self, rules: Rules, now: Moment, fresh: RunId) -> Effects {
+        self.rules = rules;
+        self.restart(Because::Changed, now, fresh)
+    }
+
     /// The state as `status` names it.
     pub fn state(&self) -> State {
         match self.note.phase {

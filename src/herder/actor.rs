@@ -1,0 +1,112 @@
+//! The Herder itself: what it holds, and the messages that only look or pass on.
+
+use std::collections::VecDeque;
+
+use actix::{Actor, Context, Handler, MessageResult};
+use tokio::sync::oneshot;
+
+use super::farewell::Farewell;
+use super::load::{Confs, Loading};
+use super::messages::{Applied, Command, Order, Overview, Reload, ReloadError, Subscribe, Survey, UnknownServices};
+use super::roster::Roster;
+use crate::bus::{Bus, Subscription};
+use crate::model::ServiceId;
+use crate::policy::{Because, Input};
+use crate::service::{Herd, Instruct};
+
+/// The root actor of a herd.
+pub struct Herder {
+    pub(super) herd: Herd,
+    pub(super) roster: Roster,
+    pub(super) bus: Bus,
+    /// Where the confs are; none in a herd that is told its services.
+    pub(super) confs: Option<Confs>,
+    pub(super) loading: Loading,
+    /// Reloads that wait for their turn.
+    pub(super) reloads: VecDeque<(Reload, Option<oneshot::Sender<Result<Applied, ReloadError>>>)>,
+    /// Services with a process that may still end.
+    pub(super) living: usize,
+    pub(super) farewell: Option<Farewell>,
+}
+
+/// What a herd is made of.
+pub struct HerderOptions {
+    /// What its services share.
+    pub herd: Herd,
+    /// Where its confs are; `None` for a herd that is told its services by [`Supervise`](super::Supervise).
+    pub confs: Option<Confs>,
+}
+
+impl Herder {
+    /// A herd that begins to run when the actor is started; it must be started on the thread of its spawner.
+    pub fn new(options: HerderOptions) -> Self {
+        Self {
+            herd: options.herd,
+            roster: Roster::default(),
+            bus: Bus::new(),
+            confs: options.confs,
+            loading: Loading::default(),
+            reloads: VecDeque::new(),
+            living: 0,
+            farewell: None,
+        }
+    }
+
+    /// The services of these ids, or the ids of which there are none.
+    fn known(&self, ids: &[ServiceId]) -> Result<(), UnknownServices> {
+        let unknown: Vec<_> = ids.iter().filter(|id| !self.roster.knows(id)).cloned().collect();
+        if unknown.is_empty() { Ok(()) } else { Err(UnknownServices(unknown)) }
+    }
+}
+
+impl Actor for Herder {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // One message a service and state change: the default of 16 is a bound for senders who wait, and these do not.
+        ctx.set_mailbox_capacity(1024);
+        if self.confs.is_some() {
+            self.reload(Reload::default(), None, ctx);
+        }
+    }
+}
+
+impl Handler<Survey> for Herder {
+    type Result = MessageResult<Survey>;
+
+    fn handle(&mut self, _: Survey, _: &mut Self::Context) -> Self::Result {
+        let at = self.herd.clock.now();
+        let problems = self.loading.problems.clone();
+        MessageResult(Overview { at, services: self.roster.statuses(at), problems })
+    }
+}
+
+impl Handler<Command> for Herder {
+    type Result = Result<(), UnknownServices>;
+
+    fn handle(&mut self, Command { ids, order }: Command, _: &mut Self::Context) -> Self::Result {
+        self.known(&ids)?;
+        let input = match order {
+            Order::Start => Input::Start(Because::Operator),
+            Order::Stop => Input::Stop(Because::Operator),
+            Order::Restart => Input::Restart(Because::Operator),
+        };
+        // In a herd that ends, nothing begins.
+        if self.farewell.is_some() && order != Order::Stop {
+            return Ok(());
+        }
+        for child in ids.iter().filter_map(|id| self.roster.entries.get(id)?.child.as_ref()) {
+            child.addr.do_send(Instruct(input));
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Subscribe> for Herder {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
+        let subscription: Subscription = self.bus.subscribe();
+        MessageResult(subscription)
+    }
+}

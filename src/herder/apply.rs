@@ -1,0 +1,186 @@
+//! What a set of confs makes of the herd: the plan, carried out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler};
+
+use super::actor::Herder;
+use super::messages::{Applied, Dismiss, HerdEnded, Reload, Supervise, UnknownServices};
+use super::roster::{Child, Entry, Skipped};
+use crate::conf::{Found, Loaded, Problem};
+use crate::model::{ServiceId, ServiceSpec};
+use crate::policy::{Action, Because, Input, Lifecycle, Note, Rules, may_remove, plan};
+use crate::service::{Adjust, Instruct, Replace, ServiceActor};
+
+/// A service as its conf has it: a spec where that is good.
+struct Wish {
+    spec: Option<Arc<ServiceSpec>>,
+    conf: PathBuf,
+    problems: Vec<Problem>,
+}
+
+impl Herder {
+    /// Applies what was read; all that changes, changes in this one turn.
+    pub(super) fn apply(&mut self, loaded: Loaded, reload: Reload, ctx: &mut Context<Self>) -> Applied {
+        let may_remove = may_remove(loaded.read_whole, loaded.conf_count, reload.prune);
+        let problems = loaded.all_problems();
+        let skipped = loaded.skipped.into_iter().map(|s| (s.id, Skipped { path: s.path, hosts: s.hosts }));
+        let skipped: BTreeMap<_, _> = skipped.collect();
+        let wishes: BTreeMap<_, _> = loaded.services.into_iter().map(|(id, found)| (id, Wish::from(found))).collect();
+        let specs = wishes.iter().map(|(id, wish)| (id.clone(), wish.spec.as_deref())).collect();
+        let actions = plan(&specs, &self.roster.present(), may_remove);
+        if !reload.dry_run {
+            self.roster.skipped = skipped;
+            self.note_problems(&problems, &actions);
+            self.carry_out(&actions, wishes, ctx);
+        }
+        Applied { problems, ..applied(&actions) }
+    }
+
+    /// Says what is wrong, once for each problem that is new.
+    fn note_problems(&mut self, problems: &[(PathBuf, Problem)], actions: &BTreeMap<ServiceId, Action>) {
+        for (path, problem) in problems {
+            let known = self.roster.entries.values().any(|e| e.conf == *path && e.problems.contains(problem));
+            if !known {
+                log::error!("{}:{problem}", path.display());
+            }
+        }
+        let spared: Vec<_> = actions.iter().filter(|(_, a)| **a == Action::Spare).map(|(id, _)| id.as_str()).collect();
+        self.loading.problems.clear();
+        if !spared.is_empty() {
+            let text = format!(
+                "no conf is left for {}, and perhaps by accident: they run on; `reload --prune` stops them",
+                spared.join(", ")
+            );
+            log::warn!("{text}");
+            self.loading.problems.push(text);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        actions: &BTreeMap<ServiceId, Action>,
+        mut wishes: BTreeMap<ServiceId, Wish>,
+        ctx: &mut Context<Self>,
+    ) {
+        // Stops before starts: what takes the place of another may need its port.
+        let ends = |action: &Action| matches!(action, Action::Remove | Action::Stop | Action::Restart);
+        let (first, then): (Vec<_>, Vec<_>) = actions.iter().partition(|(_, action)| ends(action));
+        for (id, action) in first.into_iter().chain(then) {
+            self.act(id, *action, wishes.remove(id), ctx);
+        }
+    }
+
+    fn act(&mut self, id: &ServiceId, action: Action, wish: Option<Wish>, ctx: &mut Context<Self>) {
+        let Some(wish) = wish else { return self.act_without_conf(id, action) };
+        let entry = self.enlist(id, &wish, ctx);
+        let Some(child) = &mut entry.child else { return };
+        let Some(spec) = wish.spec else { return };
+        let addr = child.addr.clone();
+        // A later plan must not take a wish for unfulfilled that is on its way.
+        child.spec = Arc::clone(&spec);
+        match action {
+            Action::Start => {
+                entry.leaving = false;
+                addr.do_send(Adjust(spec));
+                addr.do_send(Instruct(Input::Start(Because::Loaded)));
+            }
+            Action::Restart => addr.do_send(Replace(spec)),
+            Action::Adjust => addr.do_send(Adjust(spec)),
+            Action::Stop => {
+                addr.do_send(Adjust(spec));
+                addr.do_send(Instruct(Input::Stop(Because::Disabled)));
+            }
+            Action::Hold | Action::Keep | Action::Doubt | Action::Remove | Action::Spare => {}
+        }
+    }
+
+    fn act_without_conf(&mut self, id: &ServiceId, action: Action) {
+        let Some(entry) = self.roster.entries.get_mut(id) else { return };
+        match (action, &entry.child) {
+            (Action::Remove, Some(child)) => {
+                entry.leaving = true;
+                child.addr.do_send(Instruct(Input::Leave));
+            }
+            (Action::Remove, None) => self.left(id),
+            (_, _) => {}
+        }
+    }
+
+    /// The entry of a service that has a conf, with its file and its problems; with an actor as soon as there is a spec.
+    fn enlist(&mut self, id: &ServiceId, wish: &Wish, ctx: &mut Context<Self>) -> &mut Entry {
+        let now = self.herd.clock.now();
+        let entry = self.roster.entries.entry(id.clone()).or_insert_with(|| Entry {
+            child: None,
+            conf: PathBuf::new(),
+            problems: Vec::new(),
+            leaving: false,
+            since: now,
+        });
+        entry.conf.clone_from(&wish.conf);
+        entry.problems.clone_from(&wish.problems);
+        if let (None, Some(spec)) = (&entry.child, &wish.spec) {
+            let actor = ServiceActor::new(Arc::clone(spec), self.herd.clone(), ctx.address().recipient());
+            let life = Lifecycle::of(Note::new(now), Rules::from(&**spec));
+            entry.child = Some(Child { addr: actor.start(), spec: Arc::clone(spec), life, replaced: None });
+        }
+        entry
+    }
+}
+
+impl From<Found> for Wish {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Good { spec, path, .. } => Self { spec: Some(Arc::new(spec)), conf: path, problems: Vec::new() },
+            Found::Broken { path, problems, .. } => Self { spec: None, conf: path, problems },
+        }
+    }
+}
+
+/// The actions sorted by kind.
+fn applied(actions: &BTreeMap<ServiceId, Action>) -> Applied {
+    let mut applied = Applied::default();
+    for (id, action) in actions {
+        let list = match action {
+            Action::Start => &mut applied.start,
+            Action::Remove | Action::Stop => &mut applied.stop,
+            Action::Restart => &mut applied.restart,
+            Action::Adjust => &mut applied.adjust,
+            Action::Hold | Action::Keep | Action::Doubt | Action::Spare => &mut applied.unchanged,
+        };
+        list.push(id.clone());
+    }
+    applied
+}
+
+impl Handler<Supervise> for Herder {
+    type Result = Result<(), HerdEnded>;
+
+    fn handle(&mut self, Supervise(spec): Supervise, ctx: &mut Self::Context) -> Self::Result {
+        if self.farewell.is_some() {
+            return Err(HerdEnded);
+        }
+        let (id, spec) = (spec.id.clone(), Arc::new(spec));
+        let specs = BTreeMap::from([(id.clone(), Some(&*spec))]);
+        let mut present = self.roster.present();
+        present.retain(|known, _| *known == id);
+        let actions = plan(&specs, &present, false);
+        let wish = Wish { spec: Some(spec), conf: PathBuf::new(), problems: Vec::new() };
+        self.carry_out(&actions, BTreeMap::from([(id, wish)]), ctx);
+        Ok(())
+    }
+}
+
+impl Handler<Dismiss> for Herder {
+    type Result = Result<(), UnknownServices>;
+
+    fn handle(&mut self, Dismiss(id): Dismiss, _: &mut Self::Context) -> Self::Result {
+        if !self.roster.entries.contains_key(&id) {
+            return Err(UnknownServices(vec![id]));
+        }
+        self.act_without_conf(&id, Action::Remove);
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! When the confs are read, and what follows when they can't be.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle};
+use tokio::sync::oneshot;
+
+use super::actor::Herder;
+use super::messages::{Applied, Reload, ReloadError};
+use crate::conf::{DirectoryError, Loaded, Source, load};
+
+/// The first wait before confs with passing problems are read again, doubled each time.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+/// The longest.
+const LAST_RETRY: Duration = Duration::from_secs(300);
+
+/// Where the confs of a herd are.
+#[derive(Clone, Debug)]
+pub struct Confs {
+    pub(super) source: Arc<Source>,
+}
+
+impl From<Source> for Confs {
+    fn from(source: Source) -> Self {
+        Self { source: Arc::new(source) }
+    }
+}
+
+/// How far the reading of the confs is.
+#[derive(Default)]
+pub(super) struct Loading {
+    /// The reload that is under way.
+    busy: Option<(Reload, Option<oneshot::Sender<Result<Applied, ReloadError>>>)>,
+    /// What keeps the herd from knowing what should run.
+    pub(super) problems: Vec<String>,
+    /// The next try after passing problems, and how long it waits.
+    retry: Option<(SpawnHandle, Duration)>,
+}
+
+/// The confs have been read, on another thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Read(Result<Loaded, DirectoryError>);
+
+impl Handler<Reload> for Herder {
+    type Result = ResponseFuture<Result<Applied, ReloadError>>;
+
+    fn handle(&mut self, reload: Reload, ctx: &mut Self::Context) -> Self::Result {
+        let (done, result) = oneshot::channel();
+        self.reload(reload, Some(done), ctx);
+        // The sender is only dropped with the herder itself.
+        Box::pin(async move { result.await.unwrap_or(Err(ReloadError::ShuttingDown)) })
+    }
+}
+
+impl Handler<Read> for Herder {
+    type Result = ();
+
+    fn handle(&mut self, Read(read): Read, ctx: &mut Self::Context) {
+        let Some((reload, done)) = self.loading.busy.take() else { return };
+        let result = match read {
+            _ if self.farewell.is_some() => Err(ReloadError::ShuttingDown),
+            Ok(loaded) => {
+                self.retry_while(loaded.has_passing_problems(), ctx);
+                Ok(self.apply(loaded, reload, ctx))
+            }
+            Err(error) => {
+                self.retry_while(true, ctx);
+                Err(self.unreadable(&error))
+            }
+        };
+        // Whoever asked may have gone.
+        let _ = done.map(|done| done.send(result));
+        self.next_reload(ctx);
+    }
+}
+
+impl Herder {
+    /// Reads the confs and applies them, after the reloads that are already waiting.
+    pub(super) fn reload(
+        &mut self,
+        reload: Reload,
+        done: Option<oneshot::Sender<Result<Applied, ReloadError>>>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.reloads.push_back((reload, done));
+        if self.loading.busy.is_none() {
+            self.next_reload(ctx);
+        }
+    }
+
+    fn next_reload(&mut self, ctx: &mut Context<Self>) {
+        let Some((reload, done)) = self.reloads.pop_front() else { return };
+        let Some(confs) = &self.confs else {
+            let _ = done.map(|done| done.send(Err(ReloadError::NoDirectory)));
+            return;
+        };
+        self.loading.busy = Some((reload, done));
+        let (source, this) = (Arc::clone(&confs.source), ctx.address());
+        tokio::task::spawn_blocking(move || this.do_send(Read(load(&source))));
+    }
+
+    fn unreadable(&mut self, error: &DirectoryError) -> ReloadError {
+        let (path, why): (PathBuf, String) = (error.path().to_owned(), error.why());
+        let error = ReloadError::Directory { path, why };
+        log::error!("{error}");
+        self.loading.problems = vec![error.to_string()];
+        error
+    }
+
+    /// Looks again later where a problem may pass without a change of a file; else there is no timer.
+    fn retry_while(&mut self, passing: bool, ctx: &mut Context<Self>) {
+        let last = self.loading.retry.take().map(|(handle, wait)| {
+            ctx.cancel_future(handle);
+            wait
+        });
+        if passing {
+            let wait = last.map_or(FIRST_RETRY, |wait| (wait * 2).min(LAST_RETRY));
+            let handle = ctx.run_later(wait, |herder, ctx| herder.reload(Reload::default(), None, ctx));
+            self.loading.retry = Some((handle, wait));
+        }
+    }
+}

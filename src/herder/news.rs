@@ -1,0 +1,108 @@
+//! What the Herder makes of what its services tell.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context, Handler};
+
+use super::actor::Herder;
+use crate::bus::Happening;
+use crate::model::{Death, ServiceId, State};
+use crate::observe::journal;
+use crate::policy::{Input, Lifecycle, Phase, Rung, verdict};
+use crate::service::{Instruct, News, ServiceActor, ServiceNews};
+
+/// An actor that panics again within this time after it was replaced waits that long before it is replaced again.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether a service has a process of which an end may still come. One that KILL does not end is not waited for.
+fn may_still_end(life: &Lifecycle) -> bool {
+    match life.note().phase {
+        Phase::Stopping { rung: Rung::Stuck { .. }, .. } => false,
+        phase => phase.run().is_some(),
+    }
+}
+
+impl Handler<ServiceNews> for Herder {
+    type Result = ();
+
+    fn handle(&mut self, ServiceNews { id, news }: ServiceNews, ctx: &mut Self::Context) {
+        match news {
+            News::Changed { life, from, death } => self.changed(&id, *life, from, death),
+            News::Exceeded { wait } => self.judge(&id, wait),
+            News::Gone => self.left(&id),
+            News::Panicked => self.panicked(&id, ctx),
+        }
+    }
+}
+
+impl Herder {
+    fn changed(&mut self, id: &ServiceId, life: Lifecycle, from: State, death: Option<Death>) {
+        let now = self.herd.clock.now();
+        let Some(child) = self.roster.child_mut(id) else { return };
+        let before = std::mem::replace(&mut child.life, life);
+        let (note, state) = (child.life.note(), child.life.state());
+        let (lived, lives) = (may_still_end(&before), may_still_end(&child.life));
+        let entered = state != from || note.phase.run() != before.note().phase.run() || death.is_some();
+        let what = if entered {
+            Happening::Entered {
+                from: Some(from),
+                state,
+                reason: child.life.reason(now),
+                run: note.phase.run(),
+                pid: note.phase.alive().map(|(pid, _)| pid),
+                death,
+            }
+        } else {
+            Happening::Adjusted
+        };
+        let changed = entered || before.rules() != child.life.rules();
+        self.living = self.living + usize::from(lives) - usize::from(lived);
+        if changed {
+            self.publish(id.clone(), what);
+        }
+        self.farewell_goes_on();
+    }
+
+    /// The parent's part of an exceeded restart intensity.
+    fn judge(&mut self, id: &ServiceId, wait: Duration) {
+        if let Some(child) = self.roster.child_mut(id) {
+            let verdict = verdict(child.life.rules().restart.exceeded, wait, fastrand::u8(..));
+            child.addr.do_send(Instruct(Input::Verdict(verdict)));
+        }
+    }
+
+    fn left(&mut self, id: &ServiceId) {
+        self.roster.entries.remove(id);
+        self.publish(id.clone(), Happening::Removed);
+        self.farewell_goes_on();
+    }
+
+    /// A service whose actor panicked gets a fresh one, which goes on from the last note; its process is adopted.
+    fn panicked(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
+        let now = self.herd.clock.now();
+        let Some(child) = self.roster.child_mut(id) else { return };
+        if child.replaced.is_some_and(|last| now - last < PANIC_PAUSE) {
+            log::error!("{id}: its actor panicked again, the next one waits {PANIC_PAUSE:?}");
+            let id = id.clone();
+            ctx.run_later(PANIC_PAUSE, move |herder, ctx| herder.replace_actor(&id, ctx));
+            return;
+        }
+        self.replace_actor(id, ctx);
+    }
+
+    fn replace_actor(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
+        let (herd, parent, now) = (self.herd.clone(), ctx.address().recipient(), self.herd.clock.now());
+        let Some(child) = self.roster.child_mut(id) else { return };
+        let (spec, note) = (Arc::clone(&child.spec), child.life.note().clone());
+        child.addr = ServiceActor::resumed(spec, note, herd, parent).start();
+        child.replaced = Some(now);
+        self.publish(id.clone(), Happening::ActorReplaced);
+    }
+
+    /// Tells observers, and the log.
+    pub(super) fn publish(&mut self, service: ServiceId, what: Happening) {
+        let event = self.bus.publish(self.herd.clock.now(), service, what);
+        journal::write(&event);
+    }
+}

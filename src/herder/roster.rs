@@ -1,0 +1,171 @@
+//! The roster: every service that the herd knows, and what is known of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+
+use super::messages::ServiceStatus;
+use crate::conf::Problem;
+use crate::model::{Moment, ServiceId, ServiceSpec, State, Wanted};
+use crate::policy::{Lifecycle, Present};
+use crate::service::ServiceActor;
+
+/// One service.
+pub(super) struct Entry {
+    /// Its actor; none where there never was a good spec.
+    pub(super) child: Option<Child>,
+    /// Its conf file; empty where no file tells of it.
+    pub(super) conf: PathBuf,
+    /// What is wrong with that file.
+    pub(super) problems: Vec<Problem>,
+    /// Its conf is gone, and it is being ended.
+    pub(super) leaving: bool,
+    /// Since when it is known.
+    pub(super) since: Moment,
+}
+
+/// The actor of a service and what it last told.
+pub(super) struct Child {
+    /// The only address: an actor ends with it.
+    pub(super) addr: Addr<ServiceActor>,
+    /// The last good spec.
+    pub(super) spec: Arc<ServiceSpec>,
+    /// The lifecycle as last told.
+    pub(super) life: Lifecycle,
+    /// When the actor was last replaced after a panic.
+    pub(super) replaced: Option<Moment>,
+}
+
+/// A conf that belongs to another host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Skipped {
+    pub(super) path: PathBuf,
+    pub(super) hosts: String,
+}
+
+/// Every service by id.
+#[derive(Default)]
+pub(super) struct Roster {
+    pub(super) entries: BTreeMap<ServiceId, Entry>,
+    pub(super) skipped: BTreeMap<ServiceId, Skipped>,
+}
+
+impl Roster {
+    /// What the plan needs to know.
+    pub(super) fn present(&self) -> BTreeMap<ServiceId, Present<'_>> {
+        let present = |entry| {
+            let Entry { child, leaving, .. } = entry;
+            let spec = child.as_ref().map(|child| &*child.spec);
+            Present { spec, leaving: *leaving, up: entry.is_up() }
+        };
+        self.entries.iter().map(|(id, entry)| (id.clone(), present(entry))).collect()
+    }
+
+    pub(super) fn knows(&self, id: &ServiceId) -> bool {
+        self.entries.contains_key(id) || self.skipped.contains_key(id)
+    }
+
+    pub(super) fn child_mut(&mut self, id: &ServiceId) -> Option<&mut Child> {
+        self.entries.get_mut(id)?.child.as_mut()
+    }
+
+    pub(super) fn children(&self) -> impl Iterator<Item = &Child> {
+        self.entries.values().filter_map(|entry| entry.child.as_ref())
+    }
+
+    /// The status of every service, by id.
+    pub(super) fn statuses(&self, now: Moment) -> Vec<ServiceStatus> {
+        let known = self.entries.iter().map(|(id, entry)| entry.status(id, now));
+        let skipped = self.skipped.iter().filter(|(id, _)| !self.entries.contains_key(*id));
+        let mut all: Vec<_> = known.chain(skipped.map(|(id, skipped)| skipped.status(id))).collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+}
+
+impl Entry {
+    fn is_up(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| child.life.note().wanted == Wanted::Up)
+    }
+
+    /// The status of the service.
+    pub(super) fn status(&self, id: &ServiceId, now: Moment) -> ServiceStatus {
+        let mut status = match &self.child {
+            Some(child) => child.status(id, now),
+            None => ServiceStatus { reason: self.invalid_reason(), ..bare(id, State::Invalid, self.since) },
+        };
+        status.conf.clone_from(&self.conf);
+        status.conf_problems.clone_from(&self.problems);
+        status
+    }
+
+    /// Why it never ran: the first of its problems.
+    fn invalid_reason(&self) -> String {
+        match (&*self.problems, self.problems.len()) {
+            ([first, ..], 1) => format!("its conf has a problem: {first}"),
+            ([first, ..], n) => format!("its conf has {n} problems, the first: {first}"),
+            ([], _) => "its conf has problems".to_owned(),
+        }
+    }
+}
+
+impl Child {
+    fn status(&self, id: &ServiceId, now: Moment) -> ServiceStatus {
+        let (note, rules) = (self.life.note(), self.life.rules());
+        let alive = note.phase.alive();
+        ServiceStatus {
+            id: id.clone(),
+            name: self.spec.name.clone(),
+            state: self.life.state(),
+            wanted: note.wanted,
+            reason: self.life.reason(now),
+            since: note.since,
+            run: note.phase.run(),
+            pid: alive.map(|(pid, _)| pid),
+            running_since: alive.map(|(_, began)| began),
+            restarts: note.restarts,
+            window_count: self.life.window_count(now),
+            intensity: rules.restart.intensity,
+            period: self.life.window_length(),
+            next_start: note.phase.next_start(),
+            stop_timeout: rules.stop.timeout,
+            deaths: note.deaths.iter().copied().collect(),
+            conf: PathBuf::new(),
+            conf_problems: Vec::new(),
+        }
+    }
+}
+
+impl Skipped {
+    fn status(&self, id: &ServiceId) -> ServiceStatus {
+        let reason = format!("runs on {} only", self.hosts);
+        ServiceStatus { reason, conf: self.path.clone(), ..bare(id, State::Skipped, Moment::BOOT) }
+    }
+}
+
+/// The status of a service that has never had an actor.
+fn bare(id: &ServiceId, state: State, since: Moment) -> ServiceStatus {
+    ServiceStatus {
+        id: id.clone(),
+        name: id.to_string(),
+        state,
+        wanted: Wanted::Down,
+        reason: String::new(),
+        since,
+        run: None,
+        pid: None,
+        running_since: None,
+        restarts: 0,
+        window_count: 0,
+        intensity: 0,
+        period: Duration::ZERO,
+        next_start: None,
+        stop_timeout: Duration::ZERO,
+        deaths: Vec::new(),
+        conf: PathBuf::new(),
+        conf_problems: Vec::new(),
+    }
+}

@@ -1,0 +1,235 @@
+//! The actor of one service.
+
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
+
+use super::context::Herd;
+use super::messages::{Adjust, Instruct, News, Prepared, Replace, Reported, ServiceNews};
+use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Signal, Stage, StopScope};
+use crate::policy::{Because, Effect, Effects, Input, Lifecycle, Note, Phase, Rules};
+use crate::process::{Launch, Report, Reports, SignalError, Whom, prepare, takes_time};
+
+/// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
+pub struct ServiceActor {
+    spec: Arc<ServiceSpec>,
+    life: Lifecycle,
+    herd: Herd,
+    parent: Recipient<ServiceNews>,
+    /// The one timer, and when it is due.
+    timer: Option<(Moment, SpawnHandle)>,
+    /// A run whose launch is being prepared on another thread: the spawner does not know it yet.
+    preparing: Option<RunId>,
+}
+
+impl ServiceActor {
+    /// A service that has never done anything, and does nothing until it is told.
+    pub fn new(spec: Arc<ServiceSpec>, herd: Herd, parent: Recipient<ServiceNews>) -> Self {
+        let note = Note::new(herd.clock.now());
+        Self::resumed(spec, note, herd, parent)
+    }
+
+    /// A service that goes on where its note says it is; a process that lives is adopted.
+    pub fn resumed(spec: Arc<ServiceSpec>, note: Note, herd: Herd, parent: Recipient<ServiceNews>) -> Self {
+        let life = Lifecycle::of(note, Rules::from(&*spec));
+        Self { spec, life, herd, parent, timer: None, preparing: None }
+    }
+
+    fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
+        let now = self.herd.clock.now();
+        self.advance(ctx, |life, fresh| life.on(input, now, fresh));
+    }
+
+    /// Takes a step of the lifecycle: the parent hears of it first, then its effects are performed.
+    fn advance(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Lifecycle, RunId) -> Effects) {
+        let from = self.life.state();
+        let deaths = self.life.note().deaths.front().copied();
+        let before = (self.life.note().phase, self.life.note().because, self.life.rules().clone());
+        let fresh = self.herd.runs.peek();
+        let effects = step(&mut self.life, fresh);
+        if effects.contains(&Effect::Launch { run: fresh }) {
+            self.herd.runs.taken();
+        }
+        let note = self.life.note();
+        let death = note.deaths.front().copied().filter(|newest| Some(*newest) != deaths);
+        if (note.phase, note.because, self.life.rules()) != (before.0, before.1, &before.2) || death.is_some() {
+            self.tell(News::Changed { life: Box::new(self.life.clone()), from, death });
+        }
+        for effect in effects {
+            self.perform(effect, ctx);
+        }
+        self.arm(ctx);
+    }
+
+    fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Launch { run } => self.prepare(run, ctx),
+            Effect::Signal { run, .. } if self.preparing == Some(run) => {
+                // There is no process yet, and now there will be none.
+                self.preparing = None;
+                let cancelled = LaunchError { stage: Stage::Fork, errno: libc::ECANCELED };
+                self.feed(Input::Ended { run, ending: Ending::NotLaunched(cancelled) }, ctx);
+            }
+            Effect::Signal { run, signal, scope } => self.signal(run, signal, scope, ctx),
+            Effect::Examine { run } => {
+                let state = self.herd.spawner.examine(run);
+                self.feed(Input::Examined { run, state }, ctx);
+            }
+            Effect::Acknowledge { run } => self.herd.spawner.acknowledge(run),
+            Effect::Escalate { wait } => self.tell(News::Exceeded { wait }),
+            Effect::Gone => {
+                self.tell(News::Gone);
+                ctx.stop();
+            }
+        }
+    }
+
+    fn prepare(&mut self, run: RunId, ctx: &mut Context<Self>) {
+        if !takes_time(&self.spec.process) {
+            let launch = prepare(&self.spec, run, &self.herd.place, &self.herd.baseline);
+            return self.launch(run, launch, ctx);
+        }
+        self.preparing = Some(run);
+        let (spec, place, baseline) =
+            (Arc::clone(&self.spec), Arc::clone(&self.herd.place), Arc::clone(&self.herd.baseline));
+        let this = ctx.address().downgrade();
+        // The thread may hang in a name service or on a dead disk; it holds nothing that anybody else needs.
+        tokio::task::spawn_blocking(move || {
+            let launch = prepare(&spec, run, &place, &baseline);
+            if let Some(this) = this.upgrade() {
+                this.do_send(Prepared { run, launch });
+            }
+        });
+    }
+
+    fn launch(&mut self, run: RunId, launch: Result<Launch, LaunchError>, ctx: &mut Context<Self>) {
+        match launch {
+            Ok(launch) => self.herd.spawner.launch(launch, reports(ctx)),
+            // By way of the mailbox, as every other end: a launch that fails at once must not recurse.
+            Err(error) => ctx.notify(Reported { run, report: Report::Ended(Ending::NotLaunched(error)) }),
+        }
+    }
+
+    fn signal(&mut self, run: RunId, signal: Signal, scope: StopScope, ctx: &mut Context<Self>) {
+        let whom = match scope {
+            StopScope::Tree => Whom::Tree,
+            StopScope::Main => Whom::Main,
+        };
+        match self.herd.spawner.signal(run, signal, whom) {
+            // Gone: its end is on its way here.
+            Ok(()) | Err(SignalError::Gone) => {}
+            Err(SignalError::NotPermitted { uid }) => self.feed(Input::Refused { run, uid }, ctx),
+        }
+    }
+
+    /// Keeps the one timer at the lifecycle's deadline.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let due = self.life.note().phase.deadline();
+        if self.timer.map(|(at, _)| at) == due {
+            return;
+        }
+        if let Some((_, old)) = self.timer.take() {
+            ctx.cancel_future(old);
+        }
+        self.timer = due.map(|at| {
+            let wait = at - self.herd.clock.now();
+            let handle = ctx.run_later(wait, |this, ctx| {
+                this.timer = None;
+                this.feed(Input::Tick, ctx);
+            });
+            (at, handle)
+        });
+    }
+
+    fn tell(&self, news: News) {
+        self.parent.do_send(ServiceNews { id: self.spec.id.clone(), news });
+    }
+}
+
+/// Where the spawner tells what becomes of a run: this actor's mailbox.
+fn reports(ctx: &mut Context<ServiceActor>) -> Reports {
+    let this = ctx.address().downgrade();
+    Arc::new(move |run, report| {
+        if let Some(this) = this.upgrade() {
+            this.do_send(Reported { run, report });
+        }
+    })
+}
+
+impl Actor for ServiceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(run) = self.life.note().phase.run() {
+            if !self.herd.spawner.adopt(run, reports(ctx)) {
+                ctx.notify(Reported { run, report: Report::Ended(Ending::Lost) });
+            }
+        }
+        if self.life.note().phase == Phase::Exceeded {
+            let wait = crate::policy::next_wait(self.life.note().last_wait, &self.spec.restart);
+            self.tell(News::Exceeded { wait });
+        }
+        self.arm(ctx);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // actix drops an actor whose handler panics, and only here it can still say so.
+        if std::thread::panicking() {
+            self.tell(News::Panicked);
+        }
+    }
+}
+
+impl Handler<Instruct> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, Instruct(input): Instruct, ctx: &mut Self::Context) {
+        self.feed(input, ctx);
+    }
+}
+
+impl Handler<Adjust> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, Adjust(spec): Adjust, ctx: &mut Self::Context) {
+        self.spec = spec;
+        let (rules, now) = (Rules::from(&*self.spec), self.herd.clock.now());
+        self.advance(ctx, |life, fresh| life.adjust(rules, now, fresh));
+    }
+}
+
+impl Handler<Replace> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, Replace(spec): Replace, ctx: &mut Self::Context) {
+        self.spec = spec;
+        let (rules, now) = (Rules::from(&*self.spec), self.herd.clock.now());
+        self.advance(ctx, |life, fresh| life.replace(rules, now, fresh));
+    }
+}
+
+impl Handler<Reported> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, Reported { run, report }: Reported, ctx: &mut Self::Context) {
+        self.feed(
+            match report {
+                Report::Launched { pid } => Input::Launched { run, pid },
+                Report::Overdue { stage } => Input::Overdue { run, stage },
+                Report::Ended(ending) => Input::Ended { run, ending },
+            },
+            ctx,
+        );
+    }
+}
+
+impl Handler<Prepared> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, Prepared { run, launch }: Prepared, ctx: &mut Self::Context) {
+        if self.preparing == Some(run) {
+            self.preparing = None;
+            self.launch(run, launch, ctx);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What all services of a herd share.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::model::RunId;
+use crate::os::Clock;
+use crate::process::{Baseline, Place, Spawner};
+
+/// The surroundings of a service: how it makes processes, what time it is, where its files are.
+#[derive(Clone)]
+pub struct Herd {
+    /// Makes the processes.
+    pub spawner: Rc<dyn Spawner>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Numbers the runs.
+    pub runs: RunNumbers,
+    /// Where the services' files are.
+    pub place: Arc<Place>,
+    /// Who the daemon is, and what it passes on.
+    pub baseline: Arc<Baseline>,
+}
+
+/// The run ids of a herd, each given out once. Its actors share one thread, so that looking and taking need no lock.
+#[derive(Clone, Debug)]
+pub struct RunNumbers {
+    herd: u64,
+    next: Rc<Cell<u64>>,
+}
+
+impl RunNumbers {
+    /// Numbers from `first` on for this herd.
+    pub fn new(herd: u64, first: u64) -> Self {
+        Self { herd, next: Rc::new(Cell::new(first)) }
+    }
+
+    /// The id that the next launch will have.
+    pub fn peek(&self) -> RunId {
+        RunId { herd: self.herd, number: self.next.get() }
+    }
+
+    /// The next launch has taken its id.
+    pub(super) fn taken(&self) {
+        self.next.set(self.next.get() + 1);
+    }
+}
