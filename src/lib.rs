@@ -5,4 +5,6 @@ pub mod bus;
 pub mod conf;
 pub mod herder;
 pub mod model;
+mod os;
 pub mod process;
+pub mod testing;
