@@ -1,7 +1,18 @@
-//! The port between decisions and processes: what a launch is, what a spawner promises.
+//! The port between decisions and processes: what a launch is, what a spawner promises, and two spawners.
+//!
+//! `service/` calls it; [`DirectSpawner`] makes children of the calling process, the fake one (`daemonherder::testing`)
+//! makes none. A program may bring its own. What never happens here: a decision about restarts, a name looked up or a
+//! file read while a launch is handed over (that is [`prepare`]'s, on a thread that may wait).
 
+mod direct;
+mod environment;
+pub(crate) mod fake;
 mod launch;
+mod prepare;
 mod spawner;
 
+pub use direct::{DirectSpawner, LAUNCH_LIMIT};
+pub use environment::Baseline;
 pub use launch::{Credentials, Launch, Output, Sink};
+pub use prepare::{Place, prepare, takes_time};
 pub use spawner::{Report, Reports, SignalError, Spawner, Whom};

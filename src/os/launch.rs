@@ -1,0 +1,268 @@
+//! Launching without waiting: the parent's side.
+//!
+//! fork(2) copies the page tables of a parent that may be large; vfork(2) and posix_spawn(3) share them, but suspend the
+//! parent until the child has executed its program, and a child may hang before that, on a dead mount or in a frozen
+//! cgroup. Here the child shares the memory (`CLONE_VM`) and the parent goes on (no `CLONE_VFORK`): the child runs on a
+//! stack of its own and reads an [`Order`] that is left alone until the child is done with it.
+//!
+//! That moment is learnt from a close-on-exec pipe. Its writing end is the child's; it is closed when the child executes
+//! its program, by then in another memory (begin_new_exec in the kernel's fs/exec.c closes after it has changed the
+//! memory), and when it ends (do_exit leaves the memory before it closes files). No byte is ever written: what the child
+//! has to say, the stage it is at and the error that stopped it, it leaves in the shared memory.
+//!
+//! A child that takes on another user still shares the memory until exec. The kernel marks the memory as not dumpable
+//! when the user changes (credentials(7), prctl(2) PR_SET_DUMPABLE), so that user can't trace or read it through the
+//! child. Nobody may reset that mark while launches are in flight.
+#![expect(unsafe_code, reason = "a process is made by hand")]
+
+use std::ffi::{CString, c_char};
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+
+use super::child;
+use super::limits::{KernelLimit, number};
+use super::pidfd::Process;
+use super::raw::{self, CloneArgs};
+use super::stack::{Stack, Stacks};
+use crate::model::{LaunchError, Limit, Resource, Stage};
+
+/// What a new process needs, in the order in which it is applied. All of it is spelled out: the child looks up nothing.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// Limits to set.
+    pub(crate) limits: Vec<(Resource, Limit)>,
+    /// Standard output.
+    pub(crate) stdout: OutputTo,
+    /// Standard error; `None` is the same open file as standard output.
+    pub(crate) stderr: Option<OutputTo>,
+    /// The file mode creation mask; `None` is this process's.
+    pub(crate) umask: Option<u32>,
+    /// User and groups; `None` are this process's.
+    pub(crate) ids: Option<Ids>,
+    /// The working directory.
+    pub(crate) cwd: CString,
+    /// The paths to try to execute, in order.
+    pub(crate) programs: Vec<CString>,
+    /// The argument vector.
+    pub(crate) argv: Vec<CString>,
+    /// The environment.
+    pub(crate) env: Vec<CString>,
+}
+
+/// User and groups as numbers.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    /// The user.
+    pub(crate) uid: u32,
+    /// The primary group.
+    pub(crate) gid: u32,
+    /// The supplementary groups.
+    pub(crate) groups: Vec<u32>,
+}
+
+/// Where an output stream goes.
+#[derive(Debug)]
+pub(crate) enum OutputTo {
+    /// `/dev/null`.
+    Null,
+    /// A file that is appended to, made with its directories where it is missing.
+    File(CString),
+}
+
+/// A launch that is under way. Dropped before the child is done, it leaks what the child may still use.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pipe: OwnedFd,
+    loan: Option<Loan>,
+}
+
+/// How a launch went, once the child is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Landing {
+    /// It was executing its program when it was done; whether that or a signal's work, the process itself tells.
+    Executing,
+    /// It ended before it came to that, and nothing had failed.
+    Cut,
+    /// A step failed.
+    Failed(LaunchError),
+}
+
+/// What the child uses, until it is done with it.
+#[derive(Debug)]
+struct Loan {
+    record: NonNull<Record>,
+    stack: Stack,
+}
+
+/// What parent and child share.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Where the child stands: the number of a [`Stage`].
+    pub(super) stage: AtomicU8,
+    /// What stopped it there; 0 is nothing.
+    pub(super) errno: AtomicI32,
+    /// The writing end of the pipe.
+    pub(super) pipe: RawFd,
+    /// Limits in the kernel's form.
+    pub(super) limits: Vec<(usize, KernelLimit)>,
+    /// Null-terminated arrays of pointers into the order.
+    pub(super) programs: Vec<*const c_char>,
+    pub(super) argv: Vec<*const c_char>,
+    pub(super) env: Vec<*const c_char>,
+    /// What the pointers point into.
+    pub(super) order: Order,
+}
+
+/// Begins a launch and returns at once. `watch` is given the pipe that will hang up when the child is done, before there
+/// is a child: what can't be watched is not begun.
+///
+/// # Errors
+/// The system is out of something: descriptors, processes, memory (pipe2(2), clone3(2)), or `watch` failed. Nothing is
+/// left behind.
+pub(crate) fn launch(
+    order: Order,
+    stacks: &mut Stacks,
+    watch: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<(Process, Flight)> {
+    let (reading, writing) = pipe()?;
+    watch(reading.as_fd())?;
+    let stack = stacks.take()?;
+    let record = NonNull::from(Box::leak(Box::new(Record::new(order, writing.as_raw_fd()))));
+    let loan = Loan { record, stack };
+    match make_child(&loan) {
+        Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
+        Err(error) => {
+            stacks.give_back(loan.end());
+            Err(error)
+        }
+    }
+}
+
+impl Flight {
+    /// The step that is being taken.
+    pub(crate) fn stage(&self) -> Stage {
+        self.loan.as_ref().map_or(Stage::Exec, |loan| loan.record().stage())
+    }
+
+    /// Takes back what the child used and says how it went.
+    ///
+    /// The caller knows that the child is done: its end of the pipe is closed, or the process has ended.
+    pub(crate) fn land(mut self, stacks: &mut Stacks) -> Landing {
+        let Some(loan) = self.loan.take() else { return Landing::Cut };
+        let landing = loan.record().landing();
+        stacks.give_back(loan.end());
+        landing
+    }
+}
+
+impl AsFd for Flight {
+    /// The pipe that hangs up when the child is done.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        // Nobody knows whether the child is done, and freeing what it reads would crash it or worse.
+        mem::forget(self.loan.take());
+    }
+}
+
+impl Loan {
+    fn record(&self) -> &Record {
+        // SAFETY: the record was leaked from a box for this loan and is freed only in `end`, which consumes the loan.
+        // Child and parent both read it; what the child writes is atomic.
+        unsafe { self.record.as_ref() }
+    }
+
+    /// Frees the record. The caller knows that no child uses it.
+    fn end(self) -> Stack {
+        // SAFETY: it came from a box, and this loan was the only way to it.
+        drop(unsafe { Box::from_raw(self.record.as_ptr()) });
+        self.stack
+    }
+}
+
+impl Record {
+    fn new(order: Order, pipe: RawFd) -> Self {
+        Self {
+            stage: AtomicU8::new(Stage::Fork as u8),
+            errno: AtomicI32::new(0),
+            pipe,
+            limits: order.limits.iter().map(|&(resource, limit)| (number(resource), limit.into())).collect(),
+            programs: pointers(&order.programs),
+            argv: pointers(&order.argv),
+            env: pointers(&order.env),
+            order,
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::from_number(self.stage.load(Ordering::Acquire)).unwrap_or(Stage::Fork)
+    }
+
+    fn landing(&self) -> Landing {
+        match (self.stage(), self.errno.load(Ordering::Acquire)) {
+            (Stage::Exec, 0) => Landing::Executing,
+            (_, 0) => Landing::Cut,
+            (stage, errno) => Landing::Failed(LaunchError { stage, errno }),
+        }
+    }
+}
+
+/// A null-terminated array. The pointers stay valid when the strings' owner moves: they point to its heap.
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+fn make_child(loan: &Loan) -> io::Result<Process> {
+    let mut pidfd: RawFd = -1;
+    let args = CloneArgs {
+        flags: (libc::CLONE_VM | libc::CLONE_PIDFD) as u64,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: loan.stack.bottom(),
+        stack_size: loan.stack.size(),
+        ..CloneArgs::default()
+    };
+    // A handler of the parent's must never run in the child, on a small stack and with somebody else's thread-local
+    // storage. The raw call blocks the C library's own signals too, which pthread_sigmask(3) would leave out.
+    let blocked: u64 = u64::MAX;
+    let mut before: u64 = 0;
+    // SAFETY: both masks live over the calls and have the kernel's size. The stack is the loan's own; entry and record
+    // stay until the loan ends, which is when the child is done.
+    let result = unsafe {
+        child::change_mask(&blocked, &raw mut before);
+        let result = raw::clone3(&args, child::begin, loan.record.as_ptr().cast());
+        child::change_mask(&before, ptr::null_mut());
+        result
+    };
+    let pid = i32::try_from(result).map_err(|_| io::ErrorKind::Other)?;
+    if pid < 0 {
+        return Err(io::Error::from_raw_os_error(pid.wrapping_neg()));
+    }
+    // SAFETY: clone3 has just made the descriptor, for nobody else.
+    Ok(Process::new(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// A close-on-exec pipe, its reading end first, both away from 0 to 2 even in a process that has those closed: the child
+/// puts other files there.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds: [RawFd; 2] = [-1; 2];
+    // SAFETY: the array has room for two.
+    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both descriptors are new and belong to nobody else.
+    let [reading, writing] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok((away_from_standard(reading)?, away_from_standard(writing)?))
+}
+
+fn away_from_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // `try_clone` gives the lowest free number from 3 on, close-on-exec.
+    if fd.as_raw_fd() > libc::STDERR_FILENO { Ok(fd) } else { fd.try_clone() }
+}

@@ -1,0 +1,56 @@
+//! Resource limits in the kernel's numbers.
+
+use nix::sys::resource::{Resource as Number, getrlimit};
+
+use crate::model::{Bound, Limit, Resource};
+
+/// One limit as prlimit(2) takes it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KernelLimit {
+    pub(super) soft: u64,
+    pub(super) hard: u64,
+}
+
+/// RLIM64_INFINITY, which is not that of `rlim_t` on every C library.
+const INFINITY: u64 = u64::MAX;
+
+impl From<Limit> for KernelLimit {
+    fn from(limit: Limit) -> Self {
+        let value = |bound| match bound {
+            Bound::At(value) => value,
+            Bound::Unlimited => INFINITY,
+        };
+        Self { soft: value(limit.soft), hard: value(limit.hard) }
+    }
+}
+
+/// The kernel's number of a resource.
+pub(super) fn number(resource: Resource) -> usize {
+    let number = match resource {
+        Resource::As => libc::RLIMIT_AS,
+        Resource::Core => libc::RLIMIT_CORE,
+        Resource::Cpu => libc::RLIMIT_CPU,
+        Resource::Data => libc::RLIMIT_DATA,
+        Resource::Fsize => libc::RLIMIT_FSIZE,
+        Resource::Locks => libc::RLIMIT_LOCKS,
+        Resource::Memlock => libc::RLIMIT_MEMLOCK,
+        Resource::Msgqueue => libc::RLIMIT_MSGQUEUE,
+        Resource::Nice => libc::RLIMIT_NICE,
+        Resource::Nofile => libc::RLIMIT_NOFILE,
+        Resource::Nproc => libc::RLIMIT_NPROC,
+        Resource::Rss => libc::RLIMIT_RSS,
+        Resource::Rtprio => libc::RLIMIT_RTPRIO,
+        Resource::Rttime => libc::RLIMIT_RTTIME,
+        Resource::Sigpending => libc::RLIMIT_SIGPENDING,
+        Resource::Stack => libc::RLIMIT_STACK,
+    };
+    number as usize
+}
+
+/// How many files this process may have open (RLIMIT_NOFILE); `None` where the system does not say.
+pub(crate) fn open_files() -> Option<Limit> {
+    let bound = |value: u64| if value == libc::RLIM_INFINITY { Bound::Unlimited } else { Bound::At(value) };
+    let (soft, hard) = getrlimit(Number::RLIMIT_NOFILE).ok()?;
+    Some(Limit { soft: bound(soft), hard: bound(hard) })
+}

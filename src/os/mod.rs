@@ -1,0 +1,23 @@
+//! Linux: every system call that the crates in use do not offer safely, one aspect a file.
+//!
+//! The rooms above call it and see owned descriptors, values and error numbers. It is the only room with `unsafe`, each
+//! block with its reason. What never happens here: a decision, a runtime, a log line, an allocation between clone and exec.
+
+pub(crate) mod account;
+mod child;
+mod clock;
+mod epoll;
+mod launch;
+mod limits;
+mod memory;
+mod pidfd;
+mod raw;
+mod stack;
+
+pub use clock::Clock;
+pub(crate) use epoll::{Epoll, Events};
+pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, launch};
+pub(crate) use limits::open_files;
+pub(crate) use memory::{give_back, keep_small};
+pub(crate) use pidfd::{NotSent, Process};
+pub(crate) use stack::Stacks;

@@ -1,0 +1,150 @@
+//! A spawner whose processes are children of the calling process.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::table::Table;
+use crate::model::{RunId, Signal};
+use crate::os::{Epoll, Events};
+use crate::process::{Launch, Reports, SignalError, Spawner, Whom};
+
+/// How long a launch may take before it is given up. A child may hang before its program runs: on a mount whose server
+/// is gone, in a frozen cgroup.
+pub const LAUNCH_LIMIT: Duration = Duration::from_secs(30);
+
+/// Makes processes as children of the calling one, and learns their ends from the kernel without polling.
+///
+/// It launches with its parent's memory shared and without waiting (clone3(2) with `CLONE_VM`), and waits for all launches
+/// and all processes through one epoll instance, drained by one task. The children outlive it: when it is dropped, nothing
+/// is signalled, and nobody learns their ends.
+///
+/// What belongs to a run ([`Whom::Tree`], [`StopScope::Tree`](crate::model::StopScope::Tree)) is its process group here; a
+/// descendant that makes a group or session of its own is not found.
+///
+/// The program around it must leave these children alone: whoever waits for any child (`waitpid(-1)`) or ignores SIGCHLD
+/// takes ends away, which are then told as [`Ending::Lost`](crate::model::Ending::Lost).
+pub struct DirectSpawner {
+    table: Rc<RefCell<Table>>,
+    wake: Rc<Notify>,
+    task: AbortHandle,
+}
+
+impl DirectSpawner {
+    /// A spawner on the current thread, with [`LAUNCH_LIMIT`].
+    ///
+    /// # Errors
+    /// No descriptors or no memory are left for its epoll instance.
+    ///
+    /// # Panics
+    /// Outside a tokio [`LocalSet`](tokio::task::LocalSet) (an actix `System` is one) with I/O and time enabled.
+    pub fn new() -> io::Result<Self> {
+        Self::with_launch_limit(LAUNCH_LIMIT)
+    }
+
+    /// A spawner that gives a launch up after this time.
+    ///
+    /// # Errors
+    /// As [`DirectSpawner::new`].
+    ///
+    /// # Panics
+    /// As [`DirectSpawner::new`].
+    pub fn with_launch_limit(limit: Duration) -> io::Result<Self> {
+        let epoll = Rc::new(Epoll::new()?);
+        let ready = AsyncFd::with_interest(Rc::clone(&epoll), tokio::io::Interest::READABLE)?;
+        let table = Rc::new(RefCell::new(Table::new(epoll, limit)));
+        let wake = Rc::new(Notify::new());
+        let task = tokio::task::spawn_local(watch(ready, Rc::clone(&table), Rc::clone(&wake))).abort_handle();
+        Ok(Self { table, wake, task })
+    }
+}
+
+impl Spawner for DirectSpawner {
+    fn launch(&self, launch: Launch, reports: Reports) {
+        if self.table.borrow_mut().launch(launch, reports) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
+        self.table.borrow().signal(run, signal, whom)
+    }
+
+    fn adopt(&self, run: RunId, reports: Reports) -> bool {
+        let known = self.table.borrow_mut().adopt(run, reports);
+        if known {
+            self.wake.notify_one();
+        }
+        known
+    }
+
+    fn acknowledge(&self, run: RunId) {
+        self.table.borrow_mut().acknowledge(run);
+    }
+
+    fn examine(&self, run: RunId) -> Option<char> {
+        self.table.borrow().examine(run)
+    }
+}
+
+impl Drop for DirectSpawner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for DirectSpawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectSpawner").finish_non_exhaustive()
+    }
+}
+
+/// Turns what the kernel says into reports. It sleeps until something happens; a timer exists only while a launch is under
+/// way (or the kernel had no memory to watch a process).
+async fn watch(epoll: AsyncFd<Rc<Epoll>>, table: Rc<RefCell<Table>>, wake: Rc<Notify>) {
+    let mut events = Events::default();
+    loop {
+        let deadline = table.borrow_mut().next_deadline();
+        tokio::select! {
+            biased;
+            () = wake.notified() => {}
+            ready = epoll.readable() => {
+                let Ok(mut guard) = ready else { return };
+                match guard.get_inner().ready(&mut events) {
+                    Ok(numbers) => numbers.for_each(|number| table.borrow_mut().happened(number)),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // Only a closed or foreign descriptor gives another error. Going on would spin.
+                    Err(error) => return log::error!("cannot wait for processes: {error}"),
+                }
+            }
+            () = until(deadline) => table.borrow_mut().expire(Instant::now()),
+        }
+        // Whoever is told may call back, so nothing is borrowed by then.
+        let outbox = table.borrow_mut().take_outbox();
+        let told = !outbox.is_empty();
+        for (reports, run, report) in outbox {
+            reports(run, report);
+        }
+        if told {
+            // What the reports lead to begins before the next batch is taken, so that of a thousand that die at once the
+            // first is not restarted after the last one is reaped.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => future::pending().await,
+    }
+}
