@@ -7,7 +7,9 @@ use tokio::sync::oneshot;
 
 use super::farewell::Farewell;
 use super::load::{Confs, Loading};
-use super::messages::{Applied, Command, Order, Overview, Reload, ReloadError, Subscribe, Survey, UnknownServices};
+use super::messages::{
+    Applied, Command, GetSettings, Order, Overview, Reload, ReloadError, Subscribe, Survey, UnknownServices,
+};
 use super::roster::Roster;
 use crate::bus::{Bus, Subscription};
 use crate::model::ServiceId;
@@ -27,6 +29,8 @@ pub struct Herder {
     /// Services with a process that may still end.
     pub(super) living: usize,
     pub(super) farewell: Option<Farewell>,
+    /// Who waits for the end of the herd.
+    pub(super) mourners: Vec<oneshot::Sender<()>>,
 }
 
 /// What a herd is made of.
@@ -38,7 +42,8 @@ pub struct HerderOptions {
 }
 
 impl Herder {
-    /// A herd that begins to run when the actor is started; it must be started on the thread of its spawner.
+    /// A herd without services; it must be started on the thread of its spawner. What is in its conf directory runs from
+    /// the first [`Reload`] on.
     pub fn new(options: HerderOptions) -> Self {
         Self {
             herd: options.herd,
@@ -49,6 +54,7 @@ impl Herder {
             reloads: VecDeque::new(),
             living: 0,
             farewell: None,
+            mourners: Vec::new(),
         }
     }
 
@@ -65,9 +71,6 @@ impl Actor for Herder {
     fn started(&mut self, ctx: &mut Self::Context) {
         // One message a service and state change: the default of 16 is a bound for senders who wait, and these do not.
         ctx.set_mailbox_capacity(1024);
-        if self.confs.is_some() {
-            self.reload(Reload::default(), None, ctx);
-        }
     }
 }
 
@@ -108,5 +111,13 @@ impl Handler<Subscribe> for Herder {
     fn handle(&mut self, _: Subscribe, _: &mut Self::Context) -> Self::Result {
         let subscription: Subscription = self.bus.subscribe();
         MessageResult(subscription)
+    }
+}
+
+impl Handler<GetSettings> for Herder {
+    type Result = MessageResult<GetSettings>;
+
+    fn handle(&mut self, _: GetSettings, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.loading.settings.clone())
     }
 }

@@ -8,7 +8,7 @@ use actix::{Actor, AsyncContext, Context, Handler};
 
 use super::actor::Herder;
 use super::messages::{Applied, Dismiss, HerdEnded, Reload, Supervise, UnknownServices};
-use super::roster::{Child, Entry, Skipped};
+use super::roster::{Child, Entry};
 use crate::conf::{Found, Loaded, Problem};
 use crate::model::{ServiceId, ServiceSpec};
 use crate::policy::{Action, Because, Input, Lifecycle, Note, Rules, may_remove, plan};
@@ -24,15 +24,15 @@ struct Wish {
 impl Herder {
     /// Applies what was read; all that changes, changes in this one turn.
     pub(super) fn apply(&mut self, loaded: Loaded, reload: Reload, ctx: &mut Context<Self>) -> Applied {
-        let may_remove = may_remove(loaded.read_whole, loaded.conf_count, reload.prune);
-        let problems = loaded.all_problems();
-        let skipped = loaded.skipped.into_iter().map(|s| (s.id, Skipped { path: s.path, hosts: s.hosts }));
-        let skipped: BTreeMap<_, _> = skipped.collect();
+        let may_remove = may_remove(loaded.whole, loaded.conf_count, reload.prune);
+        let problems: Vec<_> = loaded.problems().into_iter().map(|(path, p)| (path.to_owned(), p.clone())).collect();
+        let skipped = loaded.skipped.into_iter().map(|skipped| (skipped.id, skipped.path)).collect();
         let wishes: BTreeMap<_, _> = loaded.services.into_iter().map(|(id, found)| (id, Wish::from(found))).collect();
         let specs = wishes.iter().map(|(id, wish)| (id.clone(), wish.spec.as_deref())).collect();
         let actions = plan(&specs, &self.roster.present(), may_remove);
         if !reload.dry_run {
             self.roster.skipped = skipped;
+            self.loading.settings = loaded.settings.unwrap_or_else(|| self.loading.settings.clone());
             self.note_problems(&problems, &actions);
             self.carry_out(&actions, wishes, ctx);
         }
@@ -41,12 +41,10 @@ impl Herder {
 
     /// Says what is wrong, once for each problem that is new.
     fn note_problems(&mut self, problems: &[(PathBuf, Problem)], actions: &BTreeMap<ServiceId, Action>) {
-        for (path, problem) in problems {
-            let known = self.roster.entries.values().any(|e| e.conf == *path && e.problems.contains(problem));
-            if !known {
-                log::error!("{}:{problem}", path.display());
-            }
+        for (path, problem) in problems.iter().filter(|problem| !self.loading.told.contains(problem)) {
+            log::error!("{}:{problem}", path.display());
         }
+        self.loading.told = problems.to_vec();
         let spared: Vec<_> = actions.iter().filter(|(_, a)| **a == Action::Spare).map(|(id, _)| id.as_str()).collect();
         self.loading.problems.clear();
         if !spared.is_empty() {
@@ -133,7 +131,7 @@ impl Herder {
 impl From<Found> for Wish {
     fn from(found: Found) -> Self {
         match found {
-            Found::Good { spec, path, .. } => Self { spec: Some(Arc::new(spec)), conf: path, problems: Vec::new() },
+            Found::Good { spec, path, .. } => Self { spec: Some(Arc::from(spec)), conf: path, problems: Vec::new() },
             Found::Broken { path, problems, .. } => Self { spec: None, conf: path, problems },
         }
     }

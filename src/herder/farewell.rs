@@ -6,7 +6,7 @@ use actix::{Handler, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::actor::Herder;
-use super::messages::Shutdown;
+use super::messages::{AwaitEnd, Shutdown};
 use crate::model::Moment;
 use crate::policy::{Because, Input};
 use crate::service::Instruct;
@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A farewell under way.
 pub(super) struct Farewell {
     begun: Moment,
-    waiting: Vec<oneshot::Sender<()>>,
+    over: bool,
 }
 
 impl Handler<Shutdown> for Herder {
@@ -25,41 +25,60 @@ impl Handler<Shutdown> for Herder {
 
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
         let now = self.herd.clock.now();
-        let (done, ended) = oneshot::channel();
-        match &mut self.farewell {
+        match &self.farewell {
             None => {
                 log::info!("stopping {} services", self.living);
-                self.farewell = Some(Farewell { begun: now, waiting: vec![done] });
+                self.farewell = Some(Farewell { begun: now, over: false });
                 self.instruct_all(Input::Stop(Because::Shutdown));
             }
-            Some(farewell) => {
-                farewell.waiting.push(done);
-                if now - farewell.begun >= SECOND {
-                    log::warn!("asked again: killing {} services", self.living);
-                    self.instruct_all(Input::Kill);
-                }
+            Some(Farewell { begun, over: false }) if now - *begun >= SECOND => {
+                log::warn!("asked again: killing {} services", self.living);
+                self.instruct_all(Input::Kill);
             }
+            Some(_) => {}
         }
+        let end = self.end();
         self.farewell_goes_on();
-        Box::pin(async move {
-            // An error is a herder that is gone, and so is its herd.
-            let _ = ended.await;
-        })
+        end
+    }
+}
+
+impl Handler<AwaitEnd> for Herder {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: AwaitEnd, _: &mut Self::Context) -> Self::Result {
+        let end = self.end();
+        self.farewell_goes_on();
+        end
     }
 }
 
 impl Herder {
     /// Ends the farewell once nothing lives any more that could still be ended.
     pub(super) fn farewell_goes_on(&mut self) {
-        if self.farewell.is_some() && self.living == 0 {
+        let Some(farewell) = &mut self.farewell else { return };
+        if self.living > 0 {
+            return;
+        }
+        if !farewell.over {
+            farewell.over = true;
             for child in self.roster.children().filter(|child| child.life.note().phase.run().is_some()) {
                 log::error!("{}: left behind: {}", child.spec.id, child.life.reason(self.herd.clock.now()));
             }
-            for waiting in self.farewell.iter_mut().flat_map(|farewell| farewell.waiting.drain(..)) {
-                // Whoever asked may have gone.
-                let _ = waiting.send(());
-            }
         }
+        for mourner in self.mourners.drain(..) {
+            // Whoever asked may have gone.
+            let _ = mourner.send(());
+        }
+    }
+
+    fn end(&mut self) -> ResponseFuture<()> {
+        let (done, ended) = oneshot::channel();
+        self.mourners.push(done);
+        Box::pin(async move {
+            // An error is a herder that is gone, and so is its herd.
+            let _ = ended.await;
+        })
     }
 
     fn instruct_all(&self, input: Input) {

@@ -1,5 +1,6 @@
 //! When the confs are read, and what follows when they can't be.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::actor::Herder;
 use super::messages::{Applied, Reload, ReloadError};
-use crate::conf::{DirectoryError, Loaded, Source, load};
+use crate::conf::{DirectoryError, Loaded, Problem, Settings, Source, load};
 
 /// The first wait before confs with passing problems are read again, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -35,6 +36,10 @@ pub(super) struct Loading {
     busy: Option<(Reload, Option<oneshot::Sender<Result<Applied, ReloadError>>>)>,
     /// What keeps the herd from knowing what should run.
     pub(super) problems: Vec<String>,
+    /// The problems of files that the log has told, so that each is told once.
+    pub(super) told: Vec<(PathBuf, Problem)>,
+    /// The last settings without problems.
+    pub(super) settings: Settings,
     /// The next try after passing problems, and how long it waits.
     retry: Option<(SpawnHandle, Duration)>,
 }
@@ -63,7 +68,7 @@ impl Handler<Read> for Herder {
         let result = match read {
             _ if self.farewell.is_some() => Err(ReloadError::ShuttingDown),
             Ok(loaded) => {
-                self.retry_while(loaded.has_passing_problems(), ctx);
+                self.retry_while(loaded.has_passing_problem(), ctx);
                 Ok(self.apply(loaded, reload, ctx))
             }
             Err(error) => {
@@ -103,10 +108,13 @@ impl Herder {
     }
 
     fn unreadable(&mut self, error: &DirectoryError) -> ReloadError {
-        let (path, why): (PathBuf, String) = (error.path().to_owned(), error.why());
-        let error = ReloadError::Directory { path, why };
-        log::error!("{error}");
-        self.loading.problems = vec![error.to_string()];
+        let why = error.source().map(ToString::to_string);
+        let error = ReloadError::Directory { what: error.to_string(), why: why.unwrap_or_default() };
+        let problem = error.to_string();
+        if self.loading.problems != [problem.as_str()] {
+            log::error!("{problem}");
+        }
+        self.loading.problems = vec![problem];
         error
     }
 

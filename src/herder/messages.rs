@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::Message;
 
 use crate::bus::Subscription;
-use crate::conf::Problem;
+use crate::conf::{Problem, Settings};
 use crate::model::{Death, Moment, RunId, ServiceId, ServiceSpec, State, Wanted};
 
 /// What is known of the herd right now.
@@ -123,10 +123,10 @@ pub struct Applied {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReloadError {
     /// The directory itself.
-    #[error("cannot read {}: {why}; nothing was changed", path.display())]
+    #[error("{what}: {why}; nothing was changed")]
     Directory {
-        /// Which.
-        path: PathBuf,
+        /// What could not be done with it.
+        what: String,
         /// Why, from the system.
         why: String,
     },
@@ -152,6 +152,16 @@ pub struct Dismiss(pub ServiceId);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the herd is shutting down")]
 pub struct HerdEnded;
+
+/// The last settings without problems that were read.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Settings")]
+pub struct GetSettings;
+
+/// Wait until the herd has ended, whoever asked for it.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct AwaitEnd;
 
 /// Stop everything, then end the herd. Sent again a second or more later: kill everything.
 #[derive(Clone, Copy, Debug, Message)]

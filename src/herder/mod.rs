@@ -18,6 +18,6 @@ mod roster;
 pub use actor::{Herder, HerderOptions};
 pub use load::Confs;
 pub use messages::{
-    Applied, Command, Dismiss, HerdEnded, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe,
+    Applied, AwaitEnd, Command, Dismiss, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe,
     Supervise, Survey, UnknownServices,
 };

@@ -1,7 +1,8 @@
 //! The roster: every service that the herd knows, and what is known of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,18 +40,12 @@ pub(super) struct Child {
     pub(super) replaced: Option<Moment>,
 }
 
-/// A conf that belongs to another host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Skipped {
-    pub(super) path: PathBuf,
-    pub(super) hosts: String,
-}
-
 /// Every service by id.
 #[derive(Default)]
 pub(super) struct Roster {
     pub(super) entries: BTreeMap<ServiceId, Entry>,
-    pub(super) skipped: BTreeMap<ServiceId, Skipped>,
+    /// Confs of other hosts, by the service that they would be of.
+    pub(super) skipped: BTreeMap<ServiceId, PathBuf>,
 }
 
 impl Roster {
@@ -80,7 +75,7 @@ impl Roster {
     pub(super) fn statuses(&self, now: Moment) -> Vec<ServiceStatus> {
         let known = self.entries.iter().map(|(id, entry)| entry.status(id, now));
         let skipped = self.skipped.iter().filter(|(id, _)| !self.entries.contains_key(*id));
-        let mut all: Vec<_> = known.chain(skipped.map(|(id, skipped)| skipped.status(id))).collect();
+        let mut all: Vec<_> = known.chain(skipped.map(|(id, path)| skipped_status(id, path))).collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }
@@ -139,11 +134,11 @@ impl Child {
     }
 }
 
-impl Skipped {
-    fn status(&self, id: &ServiceId) -> ServiceStatus {
-        let reason = format!("runs on {} only", self.hosts);
-        ServiceStatus { reason, conf: self.path.clone(), ..bare(id, State::Skipped, Moment::BOOT) }
-    }
+/// The status of a service of other hosts.
+fn skipped_status(id: &ServiceId, path: &Path) -> ServiceStatus {
+    let hosts = path.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.rsplit_once('@'));
+    let reason = format!("runs on {} only", hosts.map_or("other hosts", |(_, hosts)| hosts));
+    ServiceStatus { reason, conf: path.to_owned(), ..bare(id, State::Skipped, Moment::BOOT) }
 }
 
 /// The status of a service that has never had an actor.

@@ -1,6 +1,6 @@
 //! Resource limits in the kernel's numbers.
 
-use nix::sys::resource::{Resource as Number, getrlimit};
+use nix::sys::resource::{Resource as Number, getrlimit, setrlimit};
 
 use crate::model::{Bound, Limit, Resource};
 
@@ -53,4 +53,14 @@ pub(crate) fn open_files() -> Option<Limit> {
     let bound = |value: u64| if value == libc::RLIM_INFINITY { Bound::Unlimited } else { Bound::At(value) };
     let (soft, hard) = getrlimit(Number::RLIMIT_NOFILE).ok()?;
     Some(Limit { soft: bound(soft), hard: bound(hard) })
+}
+
+/// Raises the number of files that this process may have open as far as it may: each service takes a descriptor.
+pub(crate) fn raise_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Number::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Number::RLIMIT_NOFILE, hard, hard)
+    {
+        log::warn!("may have only {soft} files open: {error}");
+    }
 }

@@ -4,6 +4,7 @@
 //! block with its reason. What never happens here: a decision, a runtime, a log line, an allocation between clone and exec.
 
 pub(crate) mod account;
+mod background;
 mod child;
 mod clock;
 mod epoll;
@@ -14,10 +15,11 @@ mod pidfd;
 mod raw;
 mod stack;
 
+pub(crate) use background::{leave_terminal, let_go_of_output};
 pub use clock::Clock;
 pub(crate) use epoll::{Epoll, Events};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, launch};
-pub(crate) use limits::open_files;
+pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process};
 pub(crate) use stack::Stacks;

@@ -1,0 +1,162 @@
+//! The life of a daemon, from the lock to the last line of its log.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use actix::{Actor, Addr, System};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{StartError, StateDir, journal};
+use crate::conf::{Places, create_directory};
+use crate::front::{self, Access, Identity, Server};
+use crate::herder::{AwaitEnd, GetSettings, Herder, HerderOptions, Reload, Shutdown};
+use crate::os::{self, Clock};
+use crate::process::{Baseline, DirectSpawner, Place};
+use crate::service::{Herd, RunNumbers};
+
+/// A thread that read a conf or looked up a user ends this long after; one that stayed would wake up to end.
+const THREAD_PATIENCE: Duration = Duration::from_millis(5);
+
+pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
+    os::keep_small();
+    let since = SystemTime::now();
+    let made = create_directory(&places.config_dir)
+        .map_err(|source| io_error(format!("make {}", places.config_dir.display()), source))?;
+    let mut state = StateDir::open(places)?;
+    let first_run = state.take_runs()?;
+    // What services get is what the daemon was started with, so this is looked at before anything is changed.
+    let baseline = Baseline::of_this_process();
+    os::raise_open_files();
+    let lines = journal::open(state.path())?;
+    greet(places, made);
+    let system = System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_keep_alive(THREAD_PATIENCE)
+            .build()
+            .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
+    });
+    let runs = RunNumbers::new(state.herd(), first_run);
+    let result = system.block_on(live(places, &state, baseline, runs.clone(), since, detached));
+    let kept = state.give_back_runs(runs.peek().number);
+    if let Err(error) = &kept {
+        log::warn!("{error}: the next daemon leaves a gap in the run numbers");
+    }
+    log::info!("ended");
+    drop(lines);
+    result
+}
+
+fn greet(places: &Places, made: bool) {
+    let (version, host) = (env!("CARGO_PKG_VERSION"), &places.host);
+    let (confs, state) = (places.config_dir.display(), places.state_dir.display());
+    log::info!("daemonherder {version} on {host}, pid {}: confs in {confs}, state in {state}", std::process::id());
+    if made {
+        log::info!("made {confs}: a file NAME.conf in it with {{\"cmd\": \"…\"}}, and NAME is a service");
+    }
+}
+
+async fn live(
+    places: &Places,
+    state: &StateDir,
+    baseline: Baseline,
+    runs: RunNumbers,
+    since: SystemTime,
+    detached: bool,
+) -> Result<(), StartError> {
+    let signals = Signals::new().map_err(|source| io_error("take the signals".to_owned(), source))?;
+    let spawner = DirectSpawner::new().map_err(|source| io_error("watch processes".to_owned(), source))?;
+    let herd = Herd {
+        spawner: Rc::new(spawner),
+        clock: Clock::start(),
+        runs,
+        place: Arc::new(Place::new(state.path())),
+        baseline: Arc::new(baseline),
+    };
+    let herder = Herder::new(HerderOptions { herd, confs: Some(places.source().into()) }).start();
+    tokio::task::spawn_local(signals.pass_on(herder.clone()));
+    // What is wrong with the confs is in the log and in the status; the daemon is there all the same.
+    let _ = herder.send(Reload::default()).await;
+    let server = open_door(places, state, &herder, since).await?;
+    os::give_back();
+    if detached {
+        super::detach::tell_ready();
+    }
+    // An error is a herder that panicked: nothing of the herd can be reached any more.
+    let ended = herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)));
+    server.close().await;
+    ended
+}
+
+async fn open_door(
+    places: &Places,
+    state: &StateDir,
+    herder: &Addr<Herder>,
+    since: SystemTime,
+) -> Result<Server, StartError> {
+    let settings = herder.send(GetSettings).await.unwrap_or_default();
+    let access = Access::of_this_process(match settings.control_group {
+        Some(name) => group(name).await,
+        None => None,
+    });
+    let listener = front::bind(&places.socket, &access)
+        .map_err(|error| io_error(format!("open {}", places.socket.display()), io::Error::other(error)))?;
+    let identity = Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        since,
+        host: places.host.to_string(),
+        logs: state.path().join("logs"),
+    };
+    Ok(front::serve(listener, herder.clone(), identity, access))
+}
+
+/// The number of `control.group`. Whom nobody knows, nobody is let in for.
+async fn group(name: String) -> Option<u32> {
+    let asked = name.clone();
+    let found = tokio::task::spawn_blocking(move || os::account::group_by_name(&asked)).await;
+    match found {
+        Ok(Ok(gid)) => return Some(gid),
+        Ok(Err(error)) => log::error!("control.group {name}: {error}"),
+        Err(error) => log::error!("control.group {name}: {error}"),
+    }
+    None
+}
+
+/// The signals that speak to the daemon.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// TERM and INT end the herd, again and a second later they kill it; HUP reads the confs.
+    async fn pass_on(mut self, herder: Addr<Herder>) {
+        loop {
+            tokio::select! {
+                Some(()) = self.term.recv() => herder.do_send(Shutdown),
+                Some(()) = self.int.recv() => herder.do_send(Shutdown),
+                Some(()) = self.hup.recv() => {
+                    log::info!("SIGHUP: reading the confs");
+                    herder.do_send(Reload::default());
+                }
+                else => return,
+            }
+        }
+    }
+}
+
+fn io_error(what: String, source: io::Error) -> StartError {
+    StartError::Io { what, source }
+}
