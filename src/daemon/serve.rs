@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{StartError, StateDir, journal};
 use crate::conf::{Places, create_directory};
 use crate::front::{self, Access, Identity, Server};
-use crate::herder::{AwaitEnd, GetSettings, Herder, HerderOptions, Reload, Shutdown};
+use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, DirectSpawner, Place};
 use crate::service::{Herd, RunNumbers};
@@ -75,7 +75,7 @@ async fn live(
         place: Arc::new(Place::new(state.path())),
         baseline: Arc::new(baseline),
     };
-    let herder = Herder::new(HerderOptions { herd, confs: Some(places.source().into()) }).start();
+    let herder = Herder::new(herd, Some(places.source().into())).start();
     tokio::task::spawn_local(signals.pass_on(herder.clone()));
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same.
     let _ = herder.send(Reload::default()).await;

@@ -33,23 +33,15 @@ pub struct Herder {
     pub(super) mourners: Vec<oneshot::Sender<()>>,
 }
 
-/// What a herd is made of.
-pub struct HerderOptions {
-    /// What its services share.
-    pub herd: Herd,
-    /// Where its confs are; `None` for a herd that is told its services by [`Supervise`](super::Supervise).
-    pub confs: Option<Confs>,
-}
-
 impl Herder {
     /// A herd without services; it must be started on the thread of its spawner. What is in its conf directory runs from
-    /// the first [`Reload`] on.
-    pub fn new(options: HerderOptions) -> Self {
+    /// the first [`Reload`] on; a herd without one is told its services by [`Supervise`](super::Supervise).
+    pub fn new(herd: Herd, confs: Option<Confs>) -> Self {
         Self {
-            herd: options.herd,
+            herd,
             roster: Roster::default(),
             bus: Bus::new(),
-            confs: options.confs,
+            confs,
             loading: Loading::default(),
             reloads: VecDeque::new(),
             living: 0,

@@ -15,7 +15,7 @@ mod messages;
 mod news;
 mod roster;
 
-pub use actor::{Herder, HerderOptions};
+pub use actor::Herder;
 pub use load::Confs;
 pub use messages::{
     Applied, AwaitEnd, Command, Dismiss, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe,

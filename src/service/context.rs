@@ -1,6 +1,7 @@
 //! What all services of a herd share.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,6 +22,20 @@ pub struct Herd {
     pub place: Arc<Place>,
     /// Who the daemon is, and what it passes on.
     pub baseline: Arc<Baseline>,
+}
+
+impl Herd {
+    /// A herd of its own for a program that embeds one: runs are numbered from 1 under a number drawn now, services get
+    /// what this process has, and their logs are below `state`.
+    pub fn new(spawner: impl Spawner + 'static, state: impl Into<PathBuf>) -> Self {
+        Self {
+            spawner: Rc::new(spawner),
+            clock: Clock::start(),
+            runs: RunNumbers::new(fastrand::u64(..), 1),
+            place: Arc::new(Place::new(state)),
+            baseline: Arc::new(Baseline::of_this_process()),
+        }
+    }
 }
 
 /// The run ids of a herd, each given out once. Its actors share one thread, so that looking and taking need no lock.

@@ -13,4 +13,5 @@ mod messages;
 
 pub use actor::ServiceActor;
 pub use context::{Herd, RunNumbers};
+pub use crate::os::Clock;
 pub use messages::{Adjust, Instruct, News, Replace, ServiceNews};

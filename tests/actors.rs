@@ -1,0 +1,417 @@
+//! The actors on a paused clock, with a spawner that makes no processes.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use daemonherder::bus::{Event, Happening, Subscription};
+use daemonherder::conf::{Settings, SystemAccounts, lower};
+use daemonherder::herder::{
+    AwaitEnd, Command, Dismiss, Herder, Order, ServiceStatus, Shutdown, Subscribe, Supervise, Survey,
+};
+use daemonherder::model::{Ending, LaunchError, RunId, ServiceId, ServiceSpec, Signal, Stage, State, Wanted};
+use daemonherder::process::{Launch, Reports, SignalError, Spawner, Whom};
+use daemonherder::service::Herd;
+use daemonherder::testing::{Awkward, FakeSpawner};
+
+fn id(text: &str) -> ServiceId {
+    text.parse().unwrap()
+}
+
+fn spec(name: &str, conf: &str) -> ServiceSpec {
+    lower(&id(name), conf, &Settings::default(), &SystemAccounts::new()).expect("a good conf")
+}
+
+/// A herd on a fake spawner, and what a test asks of it.
+struct Scene {
+    herder: Addr<Herder>,
+    spawner: FakeSpawner,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let spawner = FakeSpawner::new();
+        Self::with(spawner.clone(), spawner)
+    }
+
+    fn with(under_test: impl Spawner + 'static, spawner: FakeSpawner) -> Self {
+        let herd = Herd::new(under_test, "/nonexistent");
+        Self { herder: Herder::new(herd, None).start(), spawner }
+    }
+
+    async fn supervise(&self, name: &str, conf: &str) {
+        self.herder.send(Supervise(spec(name, conf))).await.unwrap().unwrap();
+        self.rest().await;
+    }
+
+    /// Until every message that is on its way has arrived and had its effects: each round may cause another.
+    async fn rest(&self) {
+        for _ in 0..4 {
+            self.spawner.settle().await;
+            self.herder.send(Survey).await.unwrap();
+        }
+    }
+
+    async fn statuses(&self) -> BTreeMap<ServiceId, ServiceStatus> {
+        let overview = self.herder.send(Survey).await.unwrap();
+        overview.services.into_iter().map(|status| (status.id.clone(), status)).collect()
+    }
+
+    async fn status(&self, name: &str) -> ServiceStatus {
+        self.rest().await;
+        self.statuses().await.remove(name).expect("a service")
+    }
+
+    async fn order(&self, name: &str, order: Order) {
+        self.herder.send(Command { ids: vec![id(name)], order }).await.unwrap().unwrap();
+        self.rest().await;
+    }
+
+    async fn exit(&self, name: &str, ending: Ending) {
+        self.spawner.exit(&id(name), ending);
+        self.rest().await;
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.rest().await;
+        tokio::time::advance(time).await;
+        self.rest().await;
+    }
+
+    fn runs(&self, name: &str) -> usize {
+        self.spawner.launches_of_service(&id(name)).len()
+    }
+}
+
+async fn states(events: &mut Subscription, n: usize) -> Vec<State> {
+    let mut states = Vec::new();
+    while states.len() < n {
+        let event = events.next().await.expect("a herd").expect("no missed event");
+        if let Happening::Entered { state, .. } = &event.what {
+            states.push(*state);
+        }
+    }
+    states
+}
+
+const CRASH: Ending = Ending::Exited(1);
+
+#[actix::test]
+async fn a_crashed_service_is_back_at_once_with_another_run() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    let before = scene.status("web").await;
+    assert_eq!((before.state, before.wanted), (State::Running, Wanted::Up));
+    scene.exit("web", CRASH).await;
+    let after = scene.status("web").await;
+    assert_eq!(after.state, State::Running);
+    assert_ne!(after.run, before.run);
+    assert_eq!((after.restarts, after.window_count), (1, 1));
+    assert_eq!(scene.spawner.unacknowledged(), []);
+}
+
+#[actix::test]
+async fn a_crash_loop_cools_down_doubling_and_comes_back() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    let mut longest = Duration::ZERO;
+    for wait in [10, 20, 40, 80, 160, 300, 300].map(Duration::from_secs) {
+        let before = scene.runs("web");
+        while scene.status("web").await.state == State::Running {
+            scene.exit("web", CRASH).await;
+        }
+        assert_eq!(scene.runs("web") - before, 5, "five restarts");
+        assert_eq!(scene.status("web").await.state, State::Cooldown);
+        // The jitter is 0 to 20 %.
+        scene.pass(wait - Duration::from_millis(1)).await;
+        assert_eq!(scene.status("web").await.state, State::Cooldown, "{wait:?}");
+        scene.pass(wait / 5 + Duration::from_millis(2)).await;
+        assert_eq!(scene.status("web").await.state, State::Running, "{wait:?}");
+        longest = wait;
+    }
+    scene.pass(longest + Duration::from_secs(1)).await;
+    while scene.status("web").await.state == State::Running {
+        scene.exit("web", CRASH).await;
+    }
+    let status = scene.status("web").await;
+    let overview = scene.herder.send(Survey).await.unwrap();
+    let wait = status.next_start.expect("a planned start") - overview.at;
+    assert!(wait <= Duration::from_secs(12), "the first wait again after a stable run: {wait:?}");
+}
+
+#[actix::test]
+async fn a_thousand_services_crash_a_hundred_times_each() {
+    tokio::time::pause();
+    const SERVICES: usize = 1000;
+    const CRASHES: usize = 100;
+    let scene = Scene::new();
+    let names: Vec<_> = (0..SERVICES).map(|n| id(&format!("s{n}"))).collect();
+    for name in &names {
+        let spec = spec(name.as_str(), r#"{"cmd": "x", "restart": {"intensity": 9, "period": "1s"}}"#);
+        scene.herder.send(Supervise(spec)).await.unwrap().unwrap();
+    }
+    let mut crashes: BTreeMap<&ServiceId, usize> = BTreeMap::new();
+    scene.rest().await;
+    loop {
+        let mut crashed = false;
+        for name in &names {
+            let count = crashes.entry(name).or_default();
+            if *count < CRASHES && scene.spawner.living_run(name).is_some() {
+                scene.spawner.exit(name, CRASH);
+                *count += 1;
+                crashed = true;
+            }
+        }
+        if crashes.values().all(|count| *count == CRASHES) {
+            break;
+        }
+        scene.rest().await;
+        if !crashed {
+            // All of them cool down; the longest wait with its jitter brings them back.
+            tokio::time::advance(Duration::from_secs(360)).await;
+        }
+    }
+    scene.rest().await;
+    let statuses = scene.statuses().await;
+    assert_eq!(statuses.len(), SERVICES);
+    for status in statuses.values() {
+        // Of ten crashes nine are restarted, the tenth leads to a cool-down, after which the first start does not count.
+        assert_eq!((status.restarts, status.state), (90, State::Cooldown), "{}: {}", status.id, status.reason);
+        assert_eq!(status.deaths.len(), 5);
+    }
+    assert_eq!(scene.spawner.launches().len(), SERVICES * CRASHES);
+    assert_eq!(scene.spawner.unacknowledged(), []);
+    scene.herder.send(Shutdown).await.unwrap();
+}
+
+#[actix::test]
+async fn failed_launches_have_a_reason_and_are_tried_again() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    let web = id("web");
+    scene.spawner.fail_launches(&web, LaunchError { stage: Stage::Fork, errno: libc::EAGAIN });
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    let status = scene.status("web").await;
+    assert_eq!(status.state, State::Cooldown);
+    assert!(status.reason.contains("cannot make a process: Resource temporarily unavailable"), "{}", status.reason);
+    scene.spawner.mend_launches(&web);
+    scene.pass(Duration::from_secs(13)).await;
+    assert_eq!(scene.status("web").await.state, State::Running);
+}
+
+#[actix::test]
+async fn a_launch_that_hangs_is_ended_and_tried_again() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    let web = id("web");
+    scene.spawner.hold_launches(&web);
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    assert_eq!(scene.status("web").await.state, State::Starting);
+    scene.spawner.overdue(&web, Stage::Cwd);
+    let status = scene.status("web").await;
+    assert_eq!((status.state, status.reason.as_str()), (State::Stopping, "launch took too long (cannot enter cwd); sent KILL"));
+    scene.spawner.mend_launches(&web);
+    scene.exit("web", Ending::Killed { signal: Signal::KILL, core: false }).await;
+    assert_eq!(scene.status("web").await.state, State::Running);
+}
+
+#[actix::test]
+async fn an_order_to_stop_is_obeyed_and_holds() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    scene.order("web", Order::Stop).await;
+    let status = scene.status("web").await;
+    assert_eq!((status.state, status.wanted), (State::Stopped, Wanted::Down));
+    scene.pass(Duration::from_secs(1000)).await;
+    assert_eq!(scene.runs("web"), 1);
+    scene.order("web", Order::Start).await;
+    assert_eq!(scene.status("web").await.state, State::Running);
+    scene.order("web", Order::Restart).await;
+    assert_eq!((scene.status("web").await.state, scene.runs("web")), (State::Running, 3));
+    assert_eq!(scene.status("web").await.restarts, 0, "an operator's restart is not counted");
+}
+
+#[actix::test]
+async fn a_deaf_service_is_killed_after_its_timeout() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    let web = id("web");
+    scene.supervise("web", r#"{"cmd": "x", "stop": {"signal": "HUP", "timeout": "3s"}}"#).await;
+    scene.spawner.ignore_signals(&web);
+    scene.order("web", Order::Stop).await;
+    scene.pass(Duration::from_millis(2999)).await;
+    assert_eq!(scene.status("web").await.state, State::Stopping);
+    scene.pass(Duration::from_millis(1)).await;
+    assert_eq!(scene.status("web").await.state, State::Stopped);
+    let sent: Vec<_> = scene.spawner.signals().iter().map(|sent| (sent.signal.to_string(), sent.whom)).collect();
+    assert_eq!(sent, [("HUP".to_owned(), Whom::Main), ("CONT".to_owned(), Whom::Main), ("KILL".to_owned(), Whom::Tree)]);
+}
+
+#[actix::test]
+async fn what_kill_does_not_end_says_so_and_nothing_takes_its_place() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    let web = id("web");
+    scene.supervise("web", r#"{"cmd": "x", "stop": {"timeout": "1s"}}"#).await;
+    scene.spawner.make_awkward(&web, Some(Awkward::Hung));
+    scene.order("web", Order::Restart).await;
+    scene.pass(Duration::from_secs(1)).await;
+    scene.pass(Duration::from_secs(5)).await;
+    assert_eq!(scene.status("web").await.reason, "does not end after KILL (state D)");
+    assert_eq!(scene.runs("web"), 1);
+    // A herd that ends does not wait for it.
+    scene.herder.send(Shutdown).await.unwrap();
+}
+
+#[actix::test]
+async fn a_shutdown_ends_all_and_the_second_request_kills() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    for name in ["a", "b", "deaf"] {
+        scene.supervise(name, r#"{"cmd": "x"}"#).await;
+    }
+    scene.spawner.ignore_signals(&id("deaf"));
+    scene.herder.do_send(Shutdown);
+    scene.rest().await;
+    assert_eq!(scene.spawner.living().len(), 1);
+    scene.herder.do_send(Shutdown);
+    scene.rest().await;
+    assert_eq!(scene.spawner.living().len(), 1, "a repeat within a second is the same request");
+    assert!(scene.herder.send(Supervise(spec("late", r#"{"cmd": "x"}"#))).await.unwrap().is_err());
+    scene.pass(Duration::from_secs(1)).await;
+    scene.herder.send(Shutdown).await.unwrap();
+    scene.herder.send(AwaitEnd).await.unwrap();
+    assert_eq!(scene.spawner.living().len(), 0);
+    assert_eq!(scene.spawner.launches().len(), 3, "nothing was restarted");
+}
+
+#[actix::test]
+async fn a_new_spec_touches_only_its_own_service_and_only_as_needed() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("a", r#"{"cmd": "x"}"#).await;
+    scene.supervise("b", r#"{"cmd": "x"}"#).await;
+    let run = scene.status("a").await.run;
+    scene.supervise("a", r#"{"cmd": "x", "name": "A", "restart": {"intensity": 1}}"#).await;
+    let status = scene.status("a").await;
+    assert_eq!((status.run, status.name.as_str(), status.intensity), (run, "A", 1), "rules alone replace no process");
+    scene.supervise("a", r#"{"cmd": "y"}"#).await;
+    let status = scene.status("a").await;
+    assert_ne!(status.run, run);
+    assert_eq!((status.reason.as_str(), scene.runs("a"), scene.runs("b")), ("started anew, its conf changed", 2, 1));
+}
+
+#[actix::test]
+async fn a_dismissed_service_is_ended_and_gone() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    scene.herder.send(Dismiss(id("web"))).await.unwrap().unwrap();
+    scene.rest().await;
+    assert!(scene.statuses().await.is_empty());
+    assert!(scene.spawner.living().is_empty());
+    assert!(scene.herder.send(Dismiss(id("web"))).await.unwrap().is_err());
+}
+
+#[actix::test]
+async fn events_tell_what_happened_in_order() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    let mut events = scene.herder.send(Subscribe).await.unwrap();
+    scene.supervise("web", r#"{"cmd": "x", "restart": {"delay": "1s", "intensity": 1}}"#).await;
+    scene.exit("web", CRASH).await;
+    scene.pass(Duration::from_secs(1)).await;
+    scene.exit("web", CRASH).await;
+    let seen = states(&mut events, 7).await;
+    assert_eq!(
+        seen,
+        [
+            State::Starting,
+            State::Running,
+            State::Backoff,
+            State::Starting,
+            State::Running,
+            State::Cooldown,
+            State::Cooldown
+        ]
+    );
+}
+
+/// A spawner that panics when it is told to signal with USR1, or to launch while `armed`.
+struct Fragile {
+    inner: FakeSpawner,
+    armed: Rc<std::cell::Cell<bool>>,
+}
+
+impl Spawner for Fragile {
+    fn launch(&self, launch: Launch, reports: Reports) {
+        assert!(!self.armed.replace(false), "the spawner fails in the middle of an actor's work");
+        self.inner.launch(launch, reports);
+    }
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
+        assert!(!self.armed.replace(false), "the spawner fails in the middle of an actor's work");
+        self.inner.signal(run, signal, whom)
+    }
+    fn adopt(&self, run: RunId, reports: Reports) -> bool {
+        self.inner.adopt(run, reports)
+    }
+    fn acknowledge(&self, run: RunId) {
+        self.inner.acknowledge(run);
+    }
+    fn examine(&self, run: RunId) -> Option<char> {
+        self.inner.examine(run)
+    }
+}
+
+fn fragile() -> (Scene, Rc<std::cell::Cell<bool>>) {
+    let (inner, armed) = (FakeSpawner::new(), Rc::new(std::cell::Cell::new(false)));
+    (Scene::with(Fragile { inner: inner.clone(), armed: Rc::clone(&armed) }, inner), armed)
+}
+
+async fn until_replaced(events: &mut Subscription) -> std::sync::Arc<Event> {
+    loop {
+        let event = events.next().await.expect("a herd").expect("no missed event");
+        if event.what == Happening::ActorReplaced {
+            return event;
+        }
+    }
+}
+
+#[actix::test]
+async fn an_actor_that_panics_is_replaced_and_its_process_goes_on() {
+    tokio::time::pause();
+    let (scene, armed) = fragile();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    scene.supervise("other", r#"{"cmd": "x"}"#).await;
+    let run = scene.status("web").await.run;
+    let mut events = scene.herder.send(Subscribe).await.unwrap();
+    armed.set(true);
+    scene.herder.send(Command { ids: vec![id("web")], order: Order::Stop }).await.unwrap().unwrap();
+    until_replaced(&mut events).await;
+    let status = scene.status("web").await;
+    assert_eq!(status.run, run, "the process was not touched");
+    assert_eq!(status.state, State::Stopping, "the new actor goes on where the note says");
+    assert_eq!(scene.status("other").await.state, State::Running);
+    // The ladder goes on, too: the stop signal got lost in the panic, KILL does not.
+    scene.pass(Duration::from_secs(10)).await;
+    assert_eq!(scene.status("web").await.state, State::Stopped);
+    assert_eq!(scene.spawner.unacknowledged(), []);
+}
+
+#[actix::test]
+async fn a_launch_lost_in_a_panic_is_made_good() {
+    tokio::time::pause();
+    let (scene, armed) = fragile();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    let mut events = scene.herder.send(Subscribe).await.unwrap();
+    armed.set(true);
+    scene.spawner.exit(&id("web"), CRASH);
+    until_replaced(&mut events).await;
+    let status = scene.status("web").await;
+    assert_eq!((status.state, status.restarts), (State::Running, 2), "the lost launch counts as a restart");
+    assert_eq!(scene.runs("web"), 2);
+}
