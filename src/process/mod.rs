@@ -12,7 +12,7 @@ mod prepare;
 mod spawner;
 
 pub use direct::{DirectSpawner, LAUNCH_LIMIT};
-//pub use environment::Baseline;
+pub use environment::Baseline;
 pub use launch::{Credentials, Launch, Output, Sink};
-//pub use prepare::{Place, prepare, takes_time};
+pub use prepare::{Place, prepare, takes_time};
 pub use spawner::{Report, Reports, SignalError, Spawner, Whom};
