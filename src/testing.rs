@@ -3,4 +3,4 @@
 //! Programs that bring observers or actors of their own use it in their tests, as the tests of this crate do. What never
 //! happens here: a real process, a real clock.
 
-//pub use crate::process::fake::{Awkward, FakeSpawner, SentSignal, Whose};
+pub use crate::process::fake::{Awkward, FakeSpawner, SentSignal, Whose};

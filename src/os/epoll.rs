@@ -2,7 +2,11 @@
 #![expect(unsafe_code, reason = "the epoll calls take raw descriptors and buffers")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// How many events are taken at once: enough to spare calls, few enough that what they lead to begins soon.
 const BATCH: usize = 64;
@@ -27,6 +31,19 @@ impl Epoll {
         }
         // SAFETY: the descriptor is new and belongs to nobody else.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Lets the runtime say when something is ready.
+    ///
+    /// # Errors
+    /// The runtime's own instance has no memory for it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(crate) fn awaited(self: Rc<Self>) -> io::Result<AsyncFd<Rc<Self>>> {
+        // SAFETY: the descriptor is this value's own, never changes, and is closed only with the last reference to it, of
+        // which the result has one.
+        Ok(unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?)
     }
 
     /// Waits for the other end of this pipe to be closed by everyone.
@@ -79,12 +96,6 @@ impl Epoll {
 impl AsRawFd for Epoll {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
-    }
-}
-
-impl AsFd for Epoll {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 

@@ -81,7 +81,8 @@ mod tests {
 
         let second = slots.insert_with(|_| 'c');
         assert_eq!(second.index, first.index, "a free place is used before a new one is made");
-        assert_eq!((slots.get(first), slots.get_mut(first)), (None, None));
+        assert_eq!(slots.get(first), None);
+        assert_eq!(slots.get_mut(first), None);
         assert_eq!((slots.get(second), slots.get(other)), (Some(&'c'), Some(&'b')));
     }
 

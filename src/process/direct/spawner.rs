@@ -59,7 +59,7 @@ impl DirectSpawner {
     /// As [`DirectSpawner::new`].
     pub fn with_launch_limit(limit: Duration) -> io::Result<Self> {
         let epoll = Rc::new(Epoll::new()?);
-        let ready = AsyncFd::with_interest(Rc::clone(&epoll), tokio::io::Interest::READABLE)?;
+        let ready = Rc::clone(&epoll).awaited()?;
         let table = Rc::new(RefCell::new(Table::new(epoll, limit)));
         let wake = Rc::new(Notify::new());
         let task = tokio::task::spawn_local(watch(ready, Rc::clone(&table), Rc::clone(&wake))).abort_handle();
