@@ -2,7 +2,9 @@
 
 pub mod api;
 pub mod bus;
+pub mod cli;
 pub mod conf;
 pub mod herder;
 pub mod model;
+pub(crate) mod os;
 pub mod process;
