@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod bus;
+pub mod cli;
 pub mod conf;
 pub mod herder;
 pub mod model;

@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 /// A user as passwd(5) knows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// The user id.
     pub uid: u32,
     /// The primary group.
@@ -76,6 +76,7 @@ pub(crate) fn group_by_name(name: &str) -> Result<u32, AccountError> {
 ///
 /// # Errors
 /// The look-up failed; a user without an entry has the primary group only, which is no error.
+#[cfg_attr(not(test), expect(dead_code, reason = "launches come with the service actor"))]
 pub(crate) fn groups_of(name: &str, gid: u32) -> Result<Vec<u32>, AccountError> {
     let failed = |source| AccountError::Failed { what: "groups of user", whom: name.to_owned(), source };
     let text = CString::new(name).map_err(|_| failed(Errno::EINVAL))?;

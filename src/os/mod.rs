@@ -11,6 +11,7 @@ mod epoll;
 mod launch;
 mod limits;
 mod memory;
+pub(crate) mod ownership;
 mod pidfd;
 mod raw;
 mod stack;

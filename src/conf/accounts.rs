@@ -1,0 +1,79 @@
+//! Who knows users and groups.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+pub use crate::os::account::AccountError;
+use crate::os::account;
+
+/// Looks up users and groups for the lowering.
+pub trait Accounts {
+    /// The effective user and group of the daemon.
+    fn own(&self) -> (u32, u32);
+
+    /// The number of a user.
+    ///
+    /// # Errors
+    /// There is none, or the look-up failed.
+    fn user(&self, name: &str) -> Result<u32, AccountError>;
+
+    /// The number of a group.
+    ///
+    /// # Errors
+    /// There is none, or the look-up failed.
+    fn group(&self, name: &str) -> Result<u32, AccountError>;
+}
+
+/// The system's own, asked at most once for each name: made anew for each load.
+#[derive(Debug, Default)]
+pub struct SystemAccounts {
+    users: RefCell<HashMap<String, Result<u32, AccountError>>>,
+    groups: RefCell<HashMap<String, Result<u32, AccountError>>>,
+}
+
+impl SystemAccounts {
+    /// Nothing asked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Accounts for SystemAccounts {
+    fn own(&self) -> (u32, u32) {
+        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+    }
+
+    fn user(&self, name: &str) -> Result<u32, AccountError> {
+        once(&self.users, name, || account::by_name(name).map(|account| account.uid))
+    }
+
+    fn group(&self, name: &str) -> Result<u32, AccountError> {
+        once(&self.groups, name, || account::group_by_name(name))
+    }
+}
+
+fn once(
+    known: &RefCell<HashMap<String, Result<u32, AccountError>>>,
+    name: &str,
+    ask: impl FnOnce() -> Result<u32, AccountError>,
+) -> Result<u32, AccountError> {
+    known.borrow_mut().entry(name.to_owned()).or_insert_with(ask).clone()
+}
+
+/// Knows everybody and is root: for confs of other hosts, whose users nobody can ask for here.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyAccounts;
+
+impl Accounts for AnyAccounts {
+    fn own(&self) -> (u32, u32) {
+        (0, 0)
+    }
+
+    fn user(&self, _name: &str) -> Result<u32, AccountError> {
+        Ok(0)
+    }
+
+    fn group(&self, _name: &str) -> Result<u32, AccountError> {
+        Ok(0)
+    }
+}

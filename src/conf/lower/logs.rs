@@ -1,0 +1,107 @@
+//! `logs`: how the output is kept.
+
+use std::time::Duration;
+
+use jsonc_parser::ast::Object;
+
+use crate::conf::problem::Problems;
+use crate::conf::reader::fields;
+use crate::conf::schema::LOGS;
+use crate::conf::units;
+use crate::model::{LogFormat, LogTarget, LogsSpec, OnFull, StderrTo};
+
+/// What is written of it. `stderr` and `to` belong to the process, which gets its streams at its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LogsDraft {
+    stderr: Option<StderrTo>,
+    format: Option<LogFormat>,
+    max_size: Option<u64>,
+    keep: Option<u32>,
+    max_age: Option<Duration>,
+    compress: Option<bool>,
+    on_full: Option<OnFull>,
+    to: Option<LogTarget>,
+}
+
+impl LogsDraft {
+    pub(super) fn read(&mut self, object: &Object<'_>, problems: &mut Problems<'_>) {
+        for field in fields(object, LOGS, "logs", problems) {
+            match field.key.name {
+                "stderr" => self.stderr = field.parsed(stderr, problems),
+                "format" => self.format = field.parsed(format, problems),
+                "max_size" => {
+                    self.max_size = field.parsed(|text| units::size(text).filter(|bytes| *bytes > 0), problems);
+                }
+                "keep" => self.keep = field.count(problems),
+                "max_age" => self.max_age = field.duration(problems),
+                "compress" => self.compress = field.flag(problems),
+                "on_full" => self.on_full = field.parsed(on_full, problems),
+                "to" => self.to = field.parsed(to, problems),
+                _ => field.refuse(problems),
+            }
+        }
+    }
+
+    pub(super) fn over(self, below: &Self) -> Self {
+        Self {
+            stderr: self.stderr.or(below.stderr),
+            format: self.format.or(below.format),
+            max_size: self.max_size.or(below.max_size),
+            keep: self.keep.or(below.keep),
+            max_age: self.max_age.or(below.max_age),
+            compress: self.compress.or(below.compress),
+            on_full: self.on_full.or(below.on_full),
+            to: self.to.or(below.to),
+        }
+    }
+
+    /// Where the streams of a process go.
+    pub(super) fn streams(&self) -> (StderrTo, LogTarget) {
+        (self.stderr.unwrap_or(StderrTo::Merge), self.to.unwrap_or(LogTarget::File))
+    }
+
+    pub(super) fn finish(self) -> LogsSpec {
+        LogsSpec {
+            format: self.format.unwrap_or(LogFormat::Raw),
+            max_size: self.max_size.unwrap_or(10 << 20),
+            keep: self.keep.unwrap_or(10),
+            max_age: self.max_age,
+            compress: self.compress.unwrap_or(false),
+            on_full: self.on_full.unwrap_or(OnFull::Drop),
+        }
+    }
+}
+
+fn stderr(text: &str) -> Option<StderrTo> {
+    match text {
+        "merge" => Some(StderrTo::Merge),
+        "separate" => Some(StderrTo::Separate),
+        "discard" => Some(StderrTo::Discard),
+        _ => None,
+    }
+}
+
+fn format(text: &str) -> Option<LogFormat> {
+    match text {
+        "raw" => Some(LogFormat::Raw),
+        "timestamped" => Some(LogFormat::Timestamped),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn on_full(text: &str) -> Option<OnFull> {
+    match text {
+        "drop" => Some(OnFull::Drop),
+        "block" => Some(OnFull::Block),
+        _ => None,
+    }
+}
+
+fn to(text: &str) -> Option<LogTarget> {
+    match text {
+        "file" => Some(LogTarget::File),
+        "null" => Some(LogTarget::Null),
+        _ => None,
+    }
+}

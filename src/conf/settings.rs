@@ -1,0 +1,83 @@
+//! `herder.json`: what holds for all services.
+
+use std::collections::BTreeMap;
+
+use jsonc_parser::ast::Value;
+
+use super::json;
+use super::lower::{Draft, read_defaults};
+use super::problem::Problems;
+use super::reader::{Reading, fields};
+use super::schema::SETTINGS_KEYS;
+use super::{Accounts, Problem};
+
+/// The settings of the herd; its default is what holds without a `herder.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// What confs take where they say nothing.
+    pub(super) defaults: Draft,
+    /// Variables of every service; `None` removes one.
+    pub env: BTreeMap<String, Option<String>>,
+    /// Names of variables that the daemon passes on.
+    pub inherit_env: Vec<String>,
+    /// A group that may use the control socket besides the owner.
+    pub control_group: Option<String>,
+    /// Whether services get cgroups.
+    pub cgroup: Cgroup,
+}
+
+/// Whether services get cgroups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Cgroup {
+    /// Where that is usable.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+}
+
+impl Settings {
+    /// Reads the text of a `herder.json`.
+    ///
+    /// # Errors
+    /// Every problem of the text, in its order.
+    pub fn read(text: &str, accounts: &dyn Accounts) -> Result<Self, Vec<Problem>> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut reading = Reading { problems: Problems::of(text), accounts };
+        let mut settings = Self::default();
+        if let Some(object) = json::parse(text, &mut reading.problems) {
+            for field in fields(&object, SETTINGS_KEYS, "", &mut reading.problems) {
+                match (field.key.name, field.value) {
+                    ("defaults", Value::Object(object)) => settings.defaults = read_defaults(object, &mut reading),
+                    ("control", Value::Object(object)) => settings.read_control(object, &mut reading),
+                    ("env", _) => settings.env = field.variables(&mut reading.problems).unwrap_or_default(),
+                    ("inherit_env", _) => {
+                        settings.inherit_env = field.variable_names(&mut reading.problems).unwrap_or_default();
+                    }
+                    ("cgroup", _) => {
+                        settings.cgroup = field.parsed(cgroup, &mut reading.problems).unwrap_or_default();
+                    }
+                    _ => field.refuse(&mut reading.problems),
+                }
+            }
+        }
+        if reading.problems.is_empty() { Ok(settings) } else { Err(reading.problems.into_sorted()) }
+    }
+
+    fn read_control(&mut self, object: &jsonc_parser::ast::Object<'_>, reading: &mut Reading<'_, '_>) {
+        for field in fields(object, super::schema::CONTROL, "control", &mut reading.problems) {
+            match field.key.name {
+                "group" => self.control_group = field.text(&mut reading.problems),
+                _ => field.refuse(&mut reading.problems),
+            }
+        }
+    }
+}
+
+fn cgroup(text: &str) -> Option<Cgroup> {
+    match text {
+        "auto" => Some(Cgroup::Auto),
+        "off" => Some(Cgroup::Off),
+        _ => None,
+    }
+}
