@@ -2,7 +2,10 @@
 
 pub mod api;
 pub mod bus;
+pub mod cli;
 pub mod conf;
+pub mod front;
 pub mod herder;
 pub mod model;
+pub mod os;
 pub mod process;
