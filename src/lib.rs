@@ -17,6 +17,8 @@ pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod conf;
+pub mod daemon;
+pub mod front;
 pub mod herder;
 pub mod model;
 mod observe;

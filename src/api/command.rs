@@ -16,6 +16,25 @@ pub struct StartOptions {
     pub settle_ms: Option<u64>,
 }
 
+/// The body of `reload`; every field may be left out, and so may the whole body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadOptions {
+    /// True: only say what would be done. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+    /// True: services without a conf are stopped even if no conf is left at all. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<bool>,
+}
+
+/// The answer to a request that has been taken and whose effect is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The version of this document: 1.
+    pub version: u32,
+}
+
 /// The answer to `start`, `stop` and `restart`: a result for each service that was named, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandResults {

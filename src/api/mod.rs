@@ -5,10 +5,12 @@
 
 mod command;
 mod problem;
+mod selection;
 mod status;
 
-pub use command::{CommandResult, CommandResults, FileProblem, PlanDocument, StartOptions};
-pub use problem::{PROBLEM_JSON, ProblemDocument};
+pub use command::{Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, StartOptions};
+pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
+pub use selection::{Candidate, UnknownName, select};
 pub use status::{
     ConfProblem, DaemonDocument, ExitDocument, HerdDocument, LogsDocument, ServiceDocument, TreeLevel, WindowDocument,
 };

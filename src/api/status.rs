@@ -123,6 +123,9 @@ pub enum TreeLevel {
     Subreaper,
     /// A process group of its own.
     Group,
+    /// A way that a later version of the daemon knows.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Counters of a service's logs.

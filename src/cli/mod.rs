@@ -1,9 +1,51 @@
-//! The terminal: the verbs, their arguments and how their results are shown.
+//! The terminal: what is typed, what is asked of the daemon, what is shown.
 //!
-//! `main` calls it for every verb that is not the daemon itself. What never happens here: a call into an actor.
+//! `main` parses the command line ([`parse`]) into a [`Role`]; the daemon's role goes to the daemon, a verb that speaks
+//! to a daemon to [`run`]. A verb is one file with its arguments, its rendering and its tests; all of them speak through
+//! [`client`] and in the types of `api/`.
+//!
+//! What never happens here: a word on stdout beside the one document of `--json`, an escape sequence without a terminal,
+//! an exit code that is not in [`Exit`].
 
+mod arguments;
 mod check;
+mod client;
+mod exit;
+mod order;
+mod problem;
+mod reload;
 mod schema;
+mod shutdown;
+mod status;
+mod style;
+mod table;
+mod terminal;
+mod text;
 
 pub use check::{CheckReport, CheckedFile, Standing, check};
+pub use arguments::{CheckArguments, Overrides, Role, Verb, parse};
+pub use client::Daemon;
+pub use exit::Exit;
+pub use order::OrderArguments;
+pub use problem::Failure;
+pub use reload::ReloadArguments;
 pub use schema::schema;
+pub use status::StatusArguments;
+pub use style::Style;
+pub use terminal::Terminal;
+
+/// Performs a verb that speaks to the daemon. Everything that goes wrong is told on the terminal's error stream.
+pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {
+    let done = match verb {
+        Verb::Status(arguments) => status::run(arguments, daemon, terminal),
+        Verb::Start(arguments) => order::run("start", arguments, daemon, terminal),
+        Verb::Stop(arguments) => order::run("stop", arguments, daemon, terminal),
+        Verb::Restart(arguments) => order::run("restart", arguments, daemon, terminal),
+        Verb::Reload(arguments) => reload::run(arguments, daemon, terminal),
+        Verb::Shutdown => shutdown::run(daemon),
+    };
+    done.unwrap_or_else(|failure| {
+        failure.tell(terminal);
+        failure.exit()
+    })
+}

@@ -12,9 +12,11 @@ mod launch;
 mod limits;
 mod memory;
 pub(crate) mod ownership;
+pub(crate) mod peer;
 mod pidfd;
 mod raw;
 mod stack;
+pub(crate) mod terminal;
 
 pub(crate) use background::{leave_terminal, let_go_of_output};
 pub use clock::Clock;

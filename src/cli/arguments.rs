@@ -1,0 +1,272 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use super::{Exit, OrderArguments, ReloadArguments, StatusArguments, Terminal};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  failed, or a named service is not up
+  2  wrong usage
+  3  no daemon is running
+  4  no such service
+
+A service is a file DIR/<id>.conf, or DIR/<id>@<host>.conf for one host only:
+  { \"name\": \"My web server\", \"cwd\": \"/srv/web\", \"cmd\": \"./serve\", \"args\": [\"--port\", \"8080\"] }
+An ID may be a glob: daemonherder restart 'web-*'";
+
+/// What the process is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The daemon, in the foreground.
+    Daemon(Overrides),
+    /// A verb that speaks to the daemon.
+    Client(Overrides, Verb),
+    /// A verb that needs no daemon: look at confs.
+    Check(Overrides, CheckArguments),
+    /// A verb that needs no daemon: print the JSON Schema of a conf.
+    Schema,
+}
+
+/// Where things are, as far as the user says so.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The directory of the conf files [default: ~/.dherder]
+    #[arg(long, global = true, value_name = "DIR", env = "DHERDER_CONFIG_DIR", hide_env_values = true)]
+    pub config_dir: Option<PathBuf>,
+    /// The directory of lock, control socket and logs [default: ~/.local/state/dherder/<host>]
+    #[arg(long, global = true, value_name = "DIR", env = "DHERDER_STATE_DIR", hide_env_values = true)]
+    pub state_dir: Option<PathBuf>,
+    /// The name of this host, which <id>@<host>.conf is matched with [default: the kernel's]
+    #[arg(long, global = true, value_name = "NAME", env = "DHERDER_HOST", hide_env_values = true)]
+    pub host: Option<String>,
+}
+
+/// A verb that speaks to the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Show what runs.
+    Status(StatusArguments),
+    /// Start services.
+    Start(OrderArguments),
+    /// Stop services.
+    Stop(OrderArguments),
+    /// Stop services, then start them.
+    Restart(OrderArguments),
+    /// Read the confs again.
+    Reload(ReloadArguments),
+    /// End the daemon.
+    Shutdown,
+}
+
+/// What `check` looks at.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CheckArguments {
+    /// Conf files or directories; without any, those that the daemon would read
+    pub paths: Vec<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Keeps every program of a folder of small conf files running, for ever, on the host it belongs to
+#[derive(Parser, Debug)]
+#[command(name = "daemonherder", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(flatten)]
+    overrides: Overrides,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Be the daemon, in the foreground; the same as no command at all
+    ///
+    /// SIGTERM or SIGINT stops all services in order and ends; a second one, a second or more later, kills them at once.
+    /// SIGHUP reads the confs again.
+    Run,
+    /// Show what runs, and why what does not run does not
+    ///
+    /// With one ID: everything known of it, and the last lines of its log. Exit code 1 if a named service is not up: up is
+    /// running, or exited by success.
+    Status(StatusArguments),
+    /// Start services, and wait until each has lived for a second
+    ///
+    /// Ends a cool-down or a failure at once. A service that dies meanwhile is a failure, told with its cause and its last
+    /// lines. A service that runs already is a success.
+    Start(OrderArguments),
+    /// Stop services and whatever they started, and wait until they have ended
+    ///
+    /// They stay stopped until `start`, a changed conf, or the next boot. Fails when one has not ended 5 seconds after its
+    /// stop timeout.
+    Stop(StopArguments),
+    /// Stop services, then start them, and wait until each has lived for a second
+    Restart(OrderArguments),
+    /// Read the confs again now, and print what that changed
+    ///
+    /// Changed confs are noticed without this, too. Exit code 0 also if files have problems, which are shown; `check` is
+    /// the command that fails on them.
+    Reload(ReloadArguments),
+    /// Stop all services, end the daemon, and wait until it has gone
+    Shutdown,
+    /// Look for problems in conf files; needs no daemon
+    Check(CheckArguments),
+    /// Print the JSON Schema of a conf file; needs no daemon
+    Schema,
+}
+
+/// Whom to stop.
+#[derive(Args, Clone, Debug)]
+struct StopArguments {
+    /// Services, by id or glob
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<String>,
+    /// All services of this host
+    #[arg(long)]
+    all: bool,
+    /// Do not wait for the result
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl From<StopArguments> for OrderArguments {
+    fn from(StopArguments { ids, all, no_wait }: StopArguments) -> Self {
+        Self { ids, all, no_wait, settle: None }
+    }
+}
+
+/// Reads the command line, the program's own name first.
+///
+/// # Errors
+/// It is wrong, or asks for nothing but help or the version; what is to be said then has been said.
+pub fn parse(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    terminal: &mut Terminal<'_>,
+) -> Result<Role, Exit> {
+    let CommandLine { overrides, command } =
+        CommandLine::try_parse_from(words).map_err(|error| tell(&error, terminal))?;
+    Ok(match command {
+        None | Some(Command::Run) => Role::Daemon(overrides),
+        Some(Command::Status(arguments)) => Role::Client(overrides, Verb::Status(arguments)),
+        Some(Command::Start(arguments)) => Role::Client(overrides, Verb::Start(arguments)),
+        Some(Command::Stop(arguments)) => Role::Client(overrides, Verb::Stop(arguments.into())),
+        Some(Command::Restart(arguments)) => Role::Client(overrides, Verb::Restart(arguments)),
+        Some(Command::Reload(arguments)) => Role::Client(overrides, Verb::Reload(arguments)),
+        Some(Command::Shutdown) => Role::Client(overrides, Verb::Shutdown),
+        Some(Command::Check(arguments)) => Role::Check(overrides, arguments),
+        Some(Command::Schema) => Role::Schema,
+    })
+}
+
+fn tell(error: &clap::Error, terminal: &mut Terminal<'_>) -> Exit {
+    let text = error.to_string();
+    // A terminal that can't be written to can't be told so either.
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = terminal.out.write_all(text.as_bytes());
+            Exit::Done
+        }
+        _ => {
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            let _ = write!(terminal.err, "daemonherder: {text}");
+            Exit::Usage
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cli::Style;
+
+    fn read(line: &str) -> (Result<Role, Exit>, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal { out: &mut out, err: &mut err, style: Style::PLAIN };
+        let role = parse(std::iter::once("daemonherder").chain(line.split_whitespace()), &mut terminal);
+        (role, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_is_read() {
+        let order = |ids: &[&str]| OrderArguments {
+            ids: ids.iter().map(ToString::to_string).collect(),
+            all: ids.is_empty(),
+            no_wait: false,
+            settle: None,
+        };
+        let client = |verb| Ok(Role::Client(Overrides::default(), verb));
+        for (line, expected) in [
+            ("", Ok(Role::Daemon(Overrides::default()))),
+            ("run", Ok(Role::Daemon(Overrides::default()))),
+            ("status a b", client(Verb::Status(StatusArguments { ids: vec!["a".into(), "b".into()], json: false }))),
+            ("start a", client(Verb::Start(order(&["a"])))),
+            ("stop a", client(Verb::Stop(order(&["a"])))),
+            ("stop --all --no-wait", client(Verb::Stop(OrderArguments { no_wait: true, ..order(&[]) }))),
+            (
+                "restart --settle 250ms a*",
+                client(Verb::Restart(OrderArguments { settle: Some(Duration::from_millis(250)), ..order(&["a*"]) })),
+            ),
+            ("reload --prune", client(Verb::Reload(ReloadArguments { dry_run: false, prune: true, json: false }))),
+            ("shutdown", client(Verb::Shutdown)),
+            ("schema", Ok(Role::Schema)),
+            (
+                "check x.conf --json --host h",
+                Ok(Role::Check(
+                    Overrides { host: Some("h".into()), ..Overrides::default() },
+                    CheckArguments { paths: vec!["x.conf".into()], json: true },
+                )),
+            ),
+        ] {
+            assert_eq!(read(line).0, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_told_on_stderr_and_is_exit_2() {
+        for line in [
+            "explode",
+            "start",
+            "stop",
+            "restart --all a",
+            "start --settle fast a",
+            "stop --settle 1s a",
+            "status --jsno",
+            "shutdown now",
+        ] {
+            let (role, out, err) = read(line);
+            assert_eq!(role, Err(Exit::Usage), "{line}");
+            assert!(err.starts_with("daemonherder: ") && !err.contains("error:"), "{err}");
+            assert_eq!(out, "", "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_told_on_stdout_and_are_exit_0() {
+        let (role, out, err) = read("--version");
+        assert_eq!((role, err.as_str()), (Err(Exit::Done), ""));
+        assert_eq!(out, format!("daemonherder {}\n", env!("CARGO_PKG_VERSION")));
+        for line in ["--help", "start --help", "run -h"] {
+            let (role, out, err) = read(line);
+            assert_eq!((role, err.as_str()), (Err(Exit::Done), ""), "{line}");
+            assert!(out.contains("Usage: daemonherder"), "{out}");
+        }
+        let help = read("--help").1;
+        for taught in ["3  no daemon is running", "\"cmd\"", "DHERDER_CONFIG_DIR", "shutdown"] {
+            assert!(help.contains(taught), "{taught} is not in\n{help}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Performing a request.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use super::body::{no_options, options};
+use super::document::{self, VERSION};
+use super::herd::{Herd, ask};
+use super::identity::Identity;
+use super::logs;
+use super::order;
+use super::refusal::Refusal;
+use super::route::{Route, route};
+use super::wall_clock::WallClock;
+use crate::api::{Accepted, CommandResults, ReloadOptions, StartOptions, UnknownName};
+use crate::herder::{Order, Overview, Reload, Shutdown, Survey};
+
+/// How many lines of the log of a service come with the news that it failed.
+const LAST_LINES: usize = 10;
+/// How many bytes of it are looked at: a thousand services may fail at once.
+const LAST_LINES_BYTES: u64 = 4 << 10;
+
+/// What every request needs.
+pub(super) struct Desk {
+    herd: Herd,
+    identity: Identity,
+    clock: Cell<Option<WallClock>>,
+}
+
+/// An answer that is sent as a whole.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+impl Desk {
+    pub(super) fn new(herd: Herd, identity: Identity) -> Self {
+        Self { herd, identity, clock: Cell::new(None) }
+    }
+
+    /// Answers a request: every one has an answer, a refusal is one too.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+        self.perform(request).await.unwrap_or_else(|refusal| refusal.response())
+    }
+
+    async fn perform(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        let (head, body) = request.into_parts();
+        match route(&head.method, head.uri.path(), head.uri.query())? {
+            Route::Services => self.services().await,
+            Route::Service { id } => self.service(&id).await,
+            Route::Logs { id, lines } => self.logs(id, lines).await,
+            Route::Order { order, names } => self.order(order, &names, &options(body).await?).await,
+            Route::Reload => self.reload(&options(body).await?).await,
+            Route::Shutdown => {
+                no_options(body).await?;
+                self.shutdown()
+            }
+            Route::Health => self.survey().await.map(|_| text(&b"ok\n"[..])),
+        }
+    }
+
+    async fn survey(&self) -> Result<Overview, Refusal> {
+        ask(&self.herd.survey, Survey).await
+    }
+
+    /// The clock for documents of this overview.
+    fn clock(&self, overview: &Overview) -> WallClock {
+        let now = SystemTime::now();
+        let clock = match self.clock.get() {
+            Some(clock) => clock.refreshed(overview.at, now),
+            None => WallClock::new(overview.at, now),
+        };
+        self.clock.set(Some(clock));
+        clock
+    }
+
+    /// The size of each service's log, in the order of the overview.
+    async fn log_sizes(&self, overview: &Overview) -> Vec<u64> {
+        let directory = self.identity.logs.clone();
+        let ids: Vec<_> = overview.services.iter().map(|status| status.id.clone()).collect();
+        blocking(move || logs::sizes(&directory, ids.iter().map(|id| id.as_str()))).await.unwrap_or_default()
+    }
+
+    async fn services(&self) -> Result<Answer, Refusal> {
+        let overview = self.survey().await?;
+        let sizes = self.log_sizes(&overview).await;
+        Ok(json(StatusCode::OK, &document::herd(&self.identity, &overview, self.clock(&overview), &sizes)))
+    }
+
+    async fn service(&self, id: &str) -> Result<Answer, Refusal> {
+        let mut overview = self.survey().await?;
+        let Some(status) = overview.services.iter().find(|status| status.id.as_str() == id).cloned() else {
+            return Err(unknown(id, &overview));
+        };
+        overview.services = vec![status];
+        let size = self.log_sizes(&overview).await.first().copied().unwrap_or_default();
+        let status = &overview.services[0];
+        Ok(json(StatusCode::OK, &document::service(status, overview.at, self.clock(&overview), size)))
+    }
+
+    async fn logs(&self, id: String, lines: usize) -> Result<Answer, Refusal> {
+        let overview = self.survey().await?;
+        // The id comes from outside and becomes a part of a path: only one that the herd knows may.
+        if !overview.services.iter().any(|status| status.id.as_str() == id) {
+            return Err(unknown(&id, &overview));
+        }
+        let path = logs::current(&self.identity.logs, &id);
+        let read = blocking(move || logs::last_lines(&path, lines, logs::TAIL)).await;
+        let lines = read.and_then(Result::ok).unwrap_or_default();
+        Ok(text(lines))
+    }
+
+    async fn order(&self, order: Order, names: &[String], options: &StartOptions) -> Result<Answer, Refusal> {
+        let results = order::perform(&self.herd, order, names, options).await?;
+        let overview = self.survey().await?;
+        let (clock, sizes) = (self.clock(&overview), self.log_sizes(&overview).await);
+        let mut afterwards: HashMap<_, _> = overview
+            .services
+            .iter()
+            .zip(sizes)
+            .map(|(status, bytes)| (&status.id, document::service(status, overview.at, clock, bytes)))
+            .collect();
+        let result = |(id, done)| {
+            let service = afterwards.remove(&id);
+            document::result(&id, done, service)
+        };
+        let mut document = CommandResults { version: VERSION, results: results.into_iter().map(result).collect() };
+        if order != Order::Stop {
+            self.add_last_lines(&mut document).await;
+        }
+        Ok(json(StatusCode::OK, &document))
+    }
+
+    /// Adds to each failure what the service said last.
+    async fn add_last_lines(&self, document: &mut CommandResults) {
+        let failed = || document.results.iter().filter(|result| !result.ok);
+        let paths: Vec<_> = failed().map(|result| logs::current(&self.identity.logs, &result.id)).collect();
+        if paths.is_empty() {
+            return;
+        }
+        let read = move || -> Vec<Vec<u8>> {
+            let last = |path| logs::last_lines(path, LAST_LINES, LAST_LINES_BYTES).unwrap_or_default();
+            paths.iter().map(|path| last(path)).collect()
+        };
+        let lines = blocking(read).await.unwrap_or_default();
+        for (result, lines) in document.results.iter_mut().filter(|result| !result.ok).zip(lines) {
+            result.last_lines = String::from_utf8_lossy(&lines).lines().map(str::to_owned).collect();
+        }
+    }
+
+    async fn reload(&self, options: &ReloadOptions) -> Result<Answer, Refusal> {
+        let (dry_run, prune) = (options.dry_run.unwrap_or_default(), options.prune.unwrap_or_default());
+        let applied = ask(&self.herd.reload, Reload { dry_run, prune }).await??;
+        Ok(json(StatusCode::OK, &document::plan(&applied)))
+    }
+
+    /// Answers at once: whoever wants to know when the daemon has gone waits for its process.
+    fn shutdown(&self) -> Result<Answer, Refusal> {
+        if !self.herd.shutdown.connected() {
+            return Err(Refusal::HerdGone);
+        }
+        self.herd.shutdown.do_send(Shutdown);
+        Ok(json(StatusCode::ACCEPTED, &Accepted { version: VERSION }))
+    }
+}
+
+/// Does slow work elsewhere; nothing where it panicked or the runtime ends.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    spawn_blocking(work).await.ok()
+}
+
+fn unknown(id: &str, overview: &Overview) -> Refusal {
+    let candidates: Vec<_> = overview
+        .services
+        .iter()
+        .map(|status| crate::api::Candidate { id: status.id.as_str(), by_glob: false })
+        .collect();
+    let name = [id.to_owned()];
+    let unknown = crate::api::select(&name, &candidates).err();
+    Refusal::UnknownNames(unknown.unwrap_or_else(|| vec![UnknownName { name: id.to_owned(), nearest: None }]))
+}
+
+fn json(status: StatusCode, document: &impl Serialize) -> Answer {
+    // Documents are made of strings, numbers and lists: writing one to memory can't fail.
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    let mut response = with_type("application/json", body);
+    *response.status_mut() = status;
+    response
+}
+
+fn text(body: impl Into<Bytes>) -> Answer {
+    with_type("text/plain; charset=utf-8", body)
+}
+
+fn with_type(media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}

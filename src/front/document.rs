@@ -1,0 +1,107 @@
+//! From what the herd knows to the documents of `api/`.
+
+use crate::api::{
+    CommandResult, ConfProblem, DaemonDocument, ExitDocument, FileProblem, HerdDocument, LogsDocument, PlanDocument,
+    ServiceDocument, TreeLevel, WindowDocument,
+};
+use crate::conf::Problem;
+use crate::herder::{Applied, Overview, ServiceStatus};
+use crate::model::{Death, Ending, Moment, ServiceId};
+
+use super::Identity;
+use super::wall_clock::{self, WallClock};
+
+/// The version of every document.
+pub(super) const VERSION: u32 = 1;
+
+/// The document of `GET /v1/services`. `sizes` has the bytes of each service's log, in the order of the overview.
+pub(super) fn herd(identity: &Identity, overview: &Overview, clock: WallClock, sizes: &[u64]) -> HerdDocument {
+    let sizes = sizes.iter().copied().chain(std::iter::repeat(0));
+    HerdDocument {
+        version: VERSION,
+        host: identity.host.clone(),
+        daemon: DaemonDocument {
+            version: identity.version.clone(),
+            pid: identity.pid,
+            since: wall_clock::show(identity.since),
+        },
+        services: overview
+            .services
+            .iter()
+            .zip(sizes)
+            .map(|(status, bytes)| service(status, overview.at, clock, bytes))
+            .collect(),
+        problems: overview.problems.clone(),
+    }
+}
+
+/// One service of it, as it was at the moment `now`.
+pub(super) fn service(status: &ServiceStatus, now: Moment, clock: WallClock, bytes: u64) -> ServiceDocument {
+    ServiceDocument {
+        id: status.id.to_string(),
+        name: status.name.clone(),
+        state: status.state.to_string(),
+        wanted: status.wanted.to_string(),
+        reason: status.reason.clone(),
+        since: clock.show(status.since),
+        pid: status.pid,
+        run: status.run.map(|run| run.to_string()),
+        uptime_ms: status.running_since.map(|since| millis(now - since)),
+        restarts: status.restarts,
+        window: WindowDocument {
+            count: status.window_count,
+            intensity: status.intensity,
+            period_ms: millis(status.period),
+        },
+        next_start_ms: status.next_start.map(|next| millis(next - now)),
+        last_exit: status.deaths.first().map(|death| exit(death, clock)),
+        conf: status.conf.to_string_lossy().into_owned(),
+        conf_problems: status.conf_problems.iter().map(problem).collect(),
+        tree: TreeLevel::Group,
+        logs: LogsDocument { bytes, dropped: 0 },
+    }
+}
+
+fn exit(death: &Death, clock: WallClock) -> ExitDocument {
+    let (mut code, mut signal, mut core, mut stage, mut errno) = (None, None, false, None, None);
+    match death.ending {
+        Ending::Exited(exited) => code = Some(exited),
+        Ending::Killed { signal: by, core: dumped } => (signal, core) = (Some(by.to_string()), dumped),
+        Ending::NotLaunched(error) => (stage, errno) = (Some(error.stage.name().to_owned()), Some(error.errno)),
+        Ending::Lost => {}
+    }
+    ExitDocument { at: clock.show(death.at), code, signal, core, cause: death.cause.to_string(), stage, errno }
+}
+
+fn problem(problem: &Problem) -> ConfProblem {
+    ConfProblem { line: problem.line, column: problem.column, message: problem.message.clone() }
+}
+
+/// The document of `POST /v1/reload`.
+pub(super) fn plan(applied: &Applied) -> PlanDocument {
+    let ids = |ids: &[ServiceId]| ids.iter().map(ToString::to_string).collect();
+    PlanDocument {
+        version: VERSION,
+        start: ids(&applied.start),
+        stop: ids(&applied.stop),
+        restart: ids(&applied.restart),
+        adjust: ids(&applied.adjust),
+        unchanged: ids(&applied.unchanged),
+        problems: applied
+            .problems
+            .iter()
+            .map(|(path, of_file)| FileProblem { path: path.to_string_lossy().into_owned(), problem: problem(of_file) })
+            .collect(),
+    }
+}
+
+/// What a command did to one service.
+pub(super) fn result(id: &ServiceId, done: Result<String, String>, service: Option<ServiceDocument>) -> CommandResult {
+    let ok = done.is_ok();
+    let (Ok(message) | Err(message)) = done;
+    CommandResult { id: id.to_string(), ok, message, service, last_lines: Vec::new() }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
