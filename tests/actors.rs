@@ -212,7 +212,10 @@ async fn a_launch_that_hangs_is_ended_and_tried_again() {
     assert_eq!(scene.status("web").await.state, State::Starting);
     scene.spawner.overdue(&web, Stage::Cwd);
     let status = scene.status("web").await;
-    assert_eq!((status.state, status.reason.as_str()), (State::Stopping, "launch took too long (cannot enter cwd); sent KILL"));
+    assert_eq!(
+        (status.state, status.reason.as_str()),
+        (State::Stopping, "launch took too long (cannot enter cwd); sent KILL")
+    );
     scene.spawner.mend_launches(&web);
     scene.exit("web", Ending::Killed { signal: Signal::KILL, core: false }).await;
     assert_eq!(scene.status("web").await.state, State::Running);
@@ -248,7 +251,10 @@ async fn a_deaf_service_is_killed_after_its_timeout() {
     scene.pass(Duration::from_millis(1)).await;
     assert_eq!(scene.status("web").await.state, State::Stopped);
     let sent: Vec<_> = scene.spawner.signals().iter().map(|sent| (sent.signal.to_string(), sent.whom)).collect();
-    assert_eq!(sent, [("HUP".to_owned(), Whom::Main), ("CONT".to_owned(), Whom::Main), ("KILL".to_owned(), Whom::Tree)]);
+    assert_eq!(
+        sent,
+        [("HUP".to_owned(), Whom::Main), ("CONT".to_owned(), Whom::Main), ("KILL".to_owned(), Whom::Tree)]
+    );
 }
 
 #[actix::test]

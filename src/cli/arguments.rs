@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use super::{Exit, OrderArguments, ReloadArguments, StatusArguments, Terminal};
+use crate::conf::Overrides;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -23,8 +24,8 @@ An ID may be a glob: daemonherder restart 'web-*'";
 /// What the process is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The daemon, in the foreground.
-    Daemon(Overrides),
+    /// The daemon.
+    Daemon(Overrides, RunArguments),
     /// A verb that speaks to the daemon.
     Client(Overrides, Verb),
     /// A verb that needs no daemon: look at confs.
@@ -35,16 +36,33 @@ pub enum Role {
 
 /// Where things are, as far as the user says so.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// The directory of the conf files [default: ~/.dherder]
-    #[arg(long, global = true, value_name = "DIR", env = "DHERDER_CONFIG_DIR", hide_env_values = true)]
-    pub config_dir: Option<PathBuf>,
-    /// The directory of lock, control socket and logs [default: ~/.local/state/dherder/<host>]
-    #[arg(long, global = true, value_name = "DIR", env = "DHERDER_STATE_DIR", hide_env_values = true)]
-    pub state_dir: Option<PathBuf>,
-    /// The name of this host, which <id>@<host>.conf is matched with [default: the kernel's]
-    #[arg(long, global = true, value_name = "NAME", env = "DHERDER_HOST", hide_env_values = true)]
-    pub host: Option<String>,
+pub struct PlaceArguments {
+    /// The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]
+    #[arg(long, global = true, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+    /// The directory of lock, control socket and logs [env: DHERDER_STATE_DIR; default: ~/.local/state/dherder/<host>]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The name of this host, which <id>@<host>.conf is matched with [env: DHERDER_HOST; default: the kernel's]
+    #[arg(long, global = true, value_name = "NAME")]
+    host: Option<String>,
+}
+
+impl From<PlaceArguments> for Overrides {
+    fn from(PlaceArguments { config_dir, state_dir, host }: PlaceArguments) -> Self {
+        Self { config_dir, state_dir, host }
+    }
+}
+
+/// How to be the daemon.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunArguments {
+    /// Go into the background, and return when the daemon answers; done where one runs already
+    #[arg(long)]
+    pub detach: bool,
+    /// The one in the background: it says on stdout when it answers
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub detached: bool,
 }
 
 /// A verb that speaks to the daemon.
@@ -79,7 +97,7 @@ pub struct CheckArguments {
 #[command(name = "daemonherder", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 struct CommandLine {
     #[command(flatten)]
-    overrides: Overrides,
+    places: PlaceArguments,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -90,7 +108,7 @@ enum Command {
     ///
     /// SIGTERM or SIGINT stops all services in order and ends; a second one, a second or more later, kills them at once.
     /// SIGHUP reads the confs again.
-    Run,
+    Run(RunArguments),
     /// Show what runs, and why what does not run does not
     ///
     /// With one ID: everything known of it, and the last lines of its log. Exit code 1 if a named service is not up: up is
@@ -149,10 +167,11 @@ pub fn parse(
     words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     terminal: &mut Terminal<'_>,
 ) -> Result<Role, Exit> {
-    let CommandLine { overrides, command } =
-        CommandLine::try_parse_from(words).map_err(|error| tell(&error, terminal))?;
+    let CommandLine { places, command } = CommandLine::try_parse_from(words).map_err(|error| tell(&error, terminal))?;
+    let overrides = Overrides::from(places);
     Ok(match command {
-        None | Some(Command::Run) => Role::Daemon(overrides),
+        None => Role::Daemon(overrides, RunArguments::default()),
+        Some(Command::Run(arguments)) => Role::Daemon(overrides, arguments),
         Some(Command::Status(arguments)) => Role::Client(overrides, Verb::Status(arguments)),
         Some(Command::Start(arguments)) => Role::Client(overrides, Verb::Start(arguments)),
         Some(Command::Stop(arguments)) => Role::Client(overrides, Verb::Stop(arguments.into())),

@@ -62,7 +62,8 @@ pub fn check(paths: &[PathBuf], places: &Places, caller_path: &OsStr) -> CheckRe
     let accounts = SystemAccounts::new();
     let mut files = Vec::new();
     for path in if paths.is_empty() { &own } else { paths } {
-        let (directory, only) = if path.is_dir() { (path.as_path(), None) } else { (parent(path), Some(path.as_path())) };
+        let (directory, only) =
+            if path.is_dir() { (path.as_path(), None) } else { (parent(path), Some(path.as_path())) };
         let live = same(directory, &places.config_dir);
         let source = Source { directory: directory.to_owned(), host: places.host.clone() };
         match survey(&source, only, live, &accounts) {

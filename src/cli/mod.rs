@@ -22,8 +22,8 @@ mod table;
 mod terminal;
 mod text;
 
+pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Verb, parse};
 pub use check::{CheckReport, CheckedFile, Standing, check};
-pub use arguments::{CheckArguments, Overrides, Role, Verb, parse};
 pub use client::Daemon;
 pub use exit::Exit;
 pub use order::OrderArguments;
@@ -33,6 +33,27 @@ pub use schema::schema;
 pub use status::StatusArguments;
 pub use style::Style;
 pub use terminal::Terminal;
+
+
+use crate::conf::Places;
+
+/// Performs a verb that looks at confs and speaks to no daemon.
+pub fn run_check(arguments: &CheckArguments, places: &Places, terminal: &mut Terminal<'_>) -> Exit {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let report = check(&arguments.paths, places, &path);
+    let written = if arguments.json {
+        // The report is made of strings and numbers: writing it can only fail where the stream does.
+        serde_json::to_writer(&mut *terminal.out, &report).map_err(Into::into).and_then(|()| writeln!(terminal.out))
+    } else {
+        write!(terminal.out, "{report}")
+    };
+    if written.is_ok() && report.is_good() { Exit::Done } else { Exit::Failed }
+}
+
+/// Prints the JSON Schema of a conf.
+pub fn run_schema(terminal: &mut Terminal<'_>) -> Exit {
+    if writeln!(terminal.out, "{:#}", schema()).is_ok() { Exit::Done } else { Exit::Failed }
+}
 
 /// Performs a verb that speaks to the daemon. Everything that goes wrong is told on the terminal's error stream.
 pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {

@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use super::folder::{FileText, Folder, Listing};
 use super::host::Hosts;
 use super::name::{self, Named, Rank, rank};
-use super::{
-    Accounts, AnyAccounts, DirectoryError, HostName, Identity, Problem, Settings, SystemAccounts, lower,
-};
+use super::{Accounts, AnyAccounts, DirectoryError, HostName, Identity, Problem, Settings, SystemAccounts, lower};
 use crate::model::{ServiceId, ServiceSpec};
 
 /// Where confs come from.

@@ -10,22 +10,22 @@
 mod problem;
 mod schema;
 
+mod accounts;
 mod json;
-mod units;
+mod lower;
 mod nearest;
 mod reader;
-mod accounts;
-mod lower;
 mod settings;
+mod units;
 
+mod directory;
+mod folder;
 mod host;
 mod name;
-mod folder;
-mod directory;
 mod survey;
 
-mod places;
 mod command;
+mod places;
 
 pub use accounts::{AccountError, Accounts, AnyAccounts, SystemAccounts};
 pub use command::{SERVICE_PATH, path_hint};

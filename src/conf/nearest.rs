@@ -73,6 +73,9 @@ mod tests {
 
     #[test]
     fn swapped_neighbours_are_one_step() {
-        assert_eq!((distance("ab", "ba"), distance("abc", "abc"), distance("", "abc"), distance("kitten", "sitting")), (1, 0, 3, 3));
+        assert_eq!(
+            (distance("ab", "ba"), distance("abc", "abc"), distance("", "abc"), distance("kitten", "sitting")),
+            (1, 0, 3, 3)
+        );
     }
 }

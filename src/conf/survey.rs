@@ -94,7 +94,9 @@ fn others(survey: &mut Survey, folder: &Folder) -> Vec<Surveyed> {
     for (path, problems) in survey.other_settings(folder) {
         found.push(file(path, Role::OtherSettings, problems));
     }
-    found.extend(std::mem::take(&mut survey.strays).into_iter().map(|(path, problems)| file(path, Role::Stray, problems)));
+    found.extend(
+        std::mem::take(&mut survey.strays).into_iter().map(|(path, problems)| file(path, Role::Stray, problems)),
+    );
     found
 }
 

@@ -4,6 +4,7 @@
 //! a session of its own, and what it says before it answers comes through pipes, so that neither cron's mail nor a terminal
 //! is held open by it.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -14,9 +15,9 @@ const READY: &[u8] = b"ready\n";
 /// What it says where another daemon runs already.
 const RUNNING: &[u8] = b"running\n";
 
-/// Starts a daemon with these arguments in the background, and returns when it answers.
-pub fn detach(arguments: &[std::ffi::OsString]) -> ExitCode {
-    match start(arguments) {
+/// Starts a daemon in the background with the arguments of this one, and returns when it answers.
+pub fn detach(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match start(arguments.map(|word| if word == "--detach" { "--detached".into() } else { word })) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("daemonherder: cannot start in the background: {error}");
@@ -25,7 +26,7 @@ pub fn detach(arguments: &[std::ffi::OsString]) -> ExitCode {
     }
 }
 
-fn start(arguments: &[std::ffi::OsString]) -> io::Result<ExitCode> {
+fn start(arguments: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .stdin(Stdio::null())

@@ -118,9 +118,11 @@ impl StateDir {
     fn recall(&self) -> Result<Option<Memory>, StateError> {
         let path = self.memory_path();
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|source| StateError::Io { what: "understand", path, source: source.into() }),
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StateError::Io {
+                what: "understand",
+                path,
+                source: source.into(),
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(StateError::Io { what: "read", path, source }),
         }
@@ -185,7 +187,8 @@ fn check_owner(path: &Path) -> Result<(), StateError> {
 fn lock(path: &Path) -> Result<File, StateError> {
     let io = |what| move |source| StateError::Io { what, path: path.to_owned(), source };
     let options = &mut OpenOptions::new();
-    let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io("open"))?;
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(io("open"))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

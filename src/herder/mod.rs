@@ -18,6 +18,6 @@ mod roster;
 pub use actor::Herder;
 pub use load::Confs;
 pub use messages::{
-    Applied, AwaitEnd, Command, Dismiss, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe,
-    Supervise, Survey, UnknownServices,
+    Applied, AwaitEnd, Command, Dismiss, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError, ServiceStatus,
+    Shutdown, Subscribe, Supervise, Survey, UnknownServices,
 };

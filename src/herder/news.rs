@@ -72,7 +72,7 @@ impl Herder {
         }
     }
 
-    fn left(&mut self, id: &ServiceId) {
+    pub(super) fn left(&mut self, id: &ServiceId) {
         self.roster.entries.remove(id);
         self.publish(id.clone(), Happening::Removed);
         self.farewell_goes_on();

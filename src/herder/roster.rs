@@ -51,12 +51,7 @@ pub(super) struct Roster {
 impl Roster {
     /// What the plan needs to know.
     pub(super) fn present(&self) -> BTreeMap<ServiceId, Present<'_>> {
-        let present = |entry| {
-            let Entry { child, leaving, .. } = entry;
-            let spec = child.as_ref().map(|child| &*child.spec);
-            Present { spec, leaving: *leaving, up: entry.is_up() }
-        };
-        self.entries.iter().map(|(id, entry)| (id.clone(), present(entry))).collect()
+        self.entries.iter().map(|(id, entry)| (id.clone(), entry.present())).collect()
     }
 
     pub(super) fn knows(&self, id: &ServiceId) -> bool {
@@ -82,8 +77,10 @@ impl Roster {
 }
 
 impl Entry {
-    fn is_up(&self) -> bool {
-        self.child.as_ref().is_some_and(|child| child.life.note().wanted == Wanted::Up)
+    fn present(&self) -> Present<'_> {
+        let child = self.child.as_ref();
+        let up = child.is_some_and(|child| child.life.note().wanted == Wanted::Up);
+        Present { spec: child.map(|child| &*child.spec), leaving: self.leaving, up }
     }
 
     /// The status of the service.

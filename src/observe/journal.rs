@@ -39,11 +39,8 @@ fn level(state: State, death: Option<Death>) -> Level {
         _ if failed => Level::Warn,
         // A launch that works says so when the program runs.
         State::Starting => Level::Debug,
-        State::Stopped
-        | State::Running
-        | State::Stopping
-        | State::Backoff
-        | State::Exited
-        | State::Skipped => Level::Info,
+        State::Stopped | State::Running | State::Stopping | State::Backoff | State::Exited | State::Skipped => {
+            Level::Info
+        }
     }
 }

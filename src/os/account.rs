@@ -76,7 +76,6 @@ pub(crate) fn group_by_name(name: &str) -> Result<u32, AccountError> {
 ///
 /// # Errors
 /// The look-up failed; a user without an entry has the primary group only, which is no error.
-#[cfg_attr(not(test), expect(dead_code, reason = "launches come with the service actor"))]
 pub(crate) fn groups_of(name: &str, gid: u32) -> Result<Vec<u32>, AccountError> {
     let failed = |source| AccountError::Failed { what: "groups of user", whom: name.to_owned(), source };
     let text = CString::new(name).map_err(|_| failed(Errno::EINVAL))?;

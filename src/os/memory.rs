@@ -1,5 +1,7 @@
 //! The memory of a daemon that shall be small for years.
 
+#![expect(unsafe_code, reason = "the allocator's knobs have no safe form")]
+
 /// Tells the allocator to keep one arena and to give memory back early. To be called before the first thread is made.
 ///
 /// glibc makes an arena for each thread that allocates, of 64 MiB of address space each, and keeps what was freed below

@@ -7,7 +7,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Spaw
 use super::context::Herd;
 use super::messages::{Adjust, Instruct, News, Prepared, Replace, Reported, ServiceNews};
 use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Signal, Stage, StopScope};
-use crate::policy::{Because, Effect, Effects, Input, Lifecycle, Note, Phase, Rules};
+use crate::policy::{Effect, Effects, Input, Lifecycle, Note, Phase, Rules};
 use crate::process::{Launch, Report, Reports, SignalError, Whom, prepare, takes_time};
 
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.

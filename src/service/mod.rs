@@ -11,7 +11,7 @@ mod actor;
 mod context;
 mod messages;
 
+pub use crate::os::Clock;
 pub use actor::ServiceActor;
 pub use context::{Herd, RunNumbers};
-pub use crate::os::Clock;
 pub use messages::{Adjust, Instruct, News, Replace, ServiceNews};

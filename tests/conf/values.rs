@@ -105,8 +105,10 @@ fn process_keys() {
 
 #[test]
 fn limits() {
-    let limit = |resource, soft, hard| move |s: &mut ServiceSpec| {
-        s.process.limits.insert(resource, Limit { soft, hard });
+    let limit = |resource, soft, hard| {
+        move |s: &mut ServiceSpec| {
+            s.process.limits.insert(resource, Limit { soft, hard });
+        }
     };
     use Bound::{At, Unlimited};
     check(r#""limits":{"nofile":"1024:4096"}"#, limit(Resource::Nofile, At(1024), At(4096)));
@@ -139,8 +141,10 @@ fn restart_keys() {
 
 #[test]
 fn of_two_cooldowns_a_written_one_moves_the_default_of_the_other() {
-    let both = |cooldown, max_cooldown| move |s: &mut ServiceSpec| {
-        (s.restart.cooldown, s.restart.max_cooldown) = (seconds(cooldown), seconds(max_cooldown));
+    let both = |cooldown, max_cooldown| {
+        move |s: &mut ServiceSpec| {
+            (s.restart.cooldown, s.restart.max_cooldown) = (seconds(cooldown), seconds(max_cooldown));
+        }
     };
     check(r#""restart":{"cooldown":"10m"}"#, both(600, 600));
     check(r#""restart":{"max_cooldown":"5s"}"#, both(5, 5));
@@ -215,19 +219,47 @@ fn no_key_takes_what_it_is_not_for() {
             Kind::AbsolutePath => &["0", "null", "\"\"", "\"a\"", "\"./a\"", "\"~/a\"", "\"/a\\u0000b\""],
             Kind::Texts => &["0", "null", "\"a\"", "{}", "[1]", "[null]", "[\"a\\u0000b\"]", "[[\"a\"]]"],
             Kind::Choice(_) | Kind::Short(..) => &["0", "null", "true", "[]", "\"\"", "\"permanent\"", "\"Always\""],
-            Kind::Duration { zero: true } => &["0", "10", "null", "\"\"", "\"10\"", "\"1d\"", "\"-1s\"", "\"1.5s\"", "\"99999999h\""],
+            Kind::Duration { zero: true } => {
+                &["0", "10", "null", "\"\"", "\"10\"", "\"1d\"", "\"-1s\"", "\"1.5s\"", "\"99999999h\""]
+            }
             Kind::Duration { zero: false } => &["0", "\"10\"", "\"0s\"", "\"0ms\""],
             Kind::Size => &["0", "1024", "null", "\"\"", "\"10\"", "\"0k\"", "\"10mb\"", "\"9999999999G\""],
             Kind::Count => &["-1", "1.5", "1e2", "-0", "4294967296", "\"5\"", "null", "true"],
             Kind::ExitCodes => &["0", "null", "[256]", "[-1]", "[\"0\"]", "[1.0]", "{}"],
             Kind::Signal => &["0", "65", "-1", "1.5", "\"\"", "\"TERMINATE\"", "\"0\"", "\"65\"", "null", "true"],
-            Kind::Umask => &["22", "18", "\"\"", "\"8\"", "\"1000\"", "\"0o22\"", "\"00022\"", "\"-22\"", "\"+22\"", "null"],
+            Kind::Umask => {
+                &["22", "18", "\"\"", "\"8\"", "\"1000\"", "\"0o22\"", "\"00022\"", "\"-22\"", "\"+22\"", "null"]
+            }
             Kind::Limits => &[
-                "0", "null", "[]", "{\"nofiles\":1}", "{\"nofile\":-1}", "{\"nofile\":\"4096:1024\"}", "{\"nofile\":\"\"}",
-                "{\"nofile\":\"1:\"}", "{\"nofile\":\":1\"}", "{\"nofile\":\"1:2:3\"}", "{\"nofile\":\"unlimited:1\"}",
-                "{\"nofile\":\"1k\"}", "{\"nofile\":null}", "{\"nofile\":\"99999999999999999999\"}", "{\"core\":1,\"core\":1}",
+                "0",
+                "null",
+                "[]",
+                "{\"nofiles\":1}",
+                "{\"nofile\":-1}",
+                "{\"nofile\":\"4096:1024\"}",
+                "{\"nofile\":\"\"}",
+                "{\"nofile\":\"1:\"}",
+                "{\"nofile\":\":1\"}",
+                "{\"nofile\":\"1:2:3\"}",
+                "{\"nofile\":\"unlimited:1\"}",
+                "{\"nofile\":\"1k\"}",
+                "{\"nofile\":null}",
+                "{\"nofile\":\"99999999999999999999\"}",
+                "{\"core\":1,\"core\":1}",
             ],
-            Kind::Variables => &["0", "null", "[]", "\"A=b\"", "{\"\":\"a\"}", "{\"A=\":\"a\"}", "{\"A\\u0000\":\"a\"}", "{\"A\":1}", "{\"A\":\"\\u0000\"}", "{\"A\":\"1\",\"A\":\"2\"}", "{\"A\":{}}"],
+            Kind::Variables => &[
+                "0",
+                "null",
+                "[]",
+                "\"A=b\"",
+                "{\"\":\"a\"}",
+                "{\"A=\":\"a\"}",
+                "{\"A\\u0000\":\"a\"}",
+                "{\"A\":1}",
+                "{\"A\":\"\\u0000\"}",
+                "{\"A\":\"1\",\"A\":\"2\"}",
+                "{\"A\":{}}",
+            ],
             Kind::Object(_) => &["0", "null", "[]", "\"\"", "{\"unknown\":1}"],
             Kind::VariableNames | Kind::Defaults => panic!("{path:?} is no key of a conf"),
         };
@@ -236,7 +268,10 @@ fn no_key_takes_what_it_is_not_for() {
             let found = problems(&text);
             assert_eq!(found.lines().count(), 1, "{text}: {found}");
             assert!(found.contains(path.last().unwrap()), "{text}: {found}");
-            assert!(found.contains("must be") || found.contains("expected") || found.contains("did you mean"), "{text}: {found}");
+            assert!(
+                found.contains("must be") || found.contains("expected") || found.contains("did you mean"),
+                "{text}: {found}"
+            );
         }
     });
 }
@@ -329,7 +364,9 @@ fn users_are_checked_against_the_host_and_the_own_user() {
 #[test]
 fn form_changes_nothing() {
     let one = good(r#"{"cmd":"x","env":{"A":"1","B":"2"},"stop":{"signal":"TERM"},"restart":"never"}"#);
-    let other = good("\u{feff}// note\n{ \"restart\": {\"policy\": \"never\"}, /* x */ \"env\": {\"B\":\"2\", \"A\":\"\\u0031\"},\r\n\t\"cmd\": \"\\u0078\", \"stop\": {\"signal\": 15} }\n");
+    let other = good(
+        "\u{feff}// note\n{ \"restart\": {\"policy\": \"never\"}, /* x */ \"env\": {\"B\":\"2\", \"A\":\"\\u0031\"},\r\n\t\"cmd\": \"\\u0078\", \"stop\": {\"signal\": 15} }\n",
+    );
     assert_eq!(one, other);
 }
 
