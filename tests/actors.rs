@@ -263,7 +263,7 @@ async fn what_kill_does_not_end_says_so_and_nothing_takes_its_place() {
     let scene = Scene::new();
     let web = id("web");
     scene.supervise("web", r#"{"cmd": "x", "stop": {"timeout": "1s"}}"#).await;
-    scene.spawner.make_awkward(&web, Some(Awkward::Hung));
+    scene.spawner.make_awkward(&web, Some(Awkward::Unkillable));
     scene.order("web", Order::Restart).await;
     scene.pass(Duration::from_secs(1)).await;
     scene.pass(Duration::from_secs(5)).await;
