@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-pub use crate::os::account::AccountError;
 use crate::os::account;
+pub use crate::os::account::AccountError;
 
 /// Looks up users and groups for the lowering.
 pub trait Accounts {

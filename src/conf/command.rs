@@ -86,7 +86,12 @@ mod tests {
         check(r#"{"cmd":"./own-program"}"#, "{}", own, None);
         check(&format!(r#"{{"cmd":"own-program","env":{{"PATH":"{own}"}}}}"#), "{}", "", None);
         check(r#"{"cmd":"own-program"}"#, &format!(r#"{{"env":{{"PATH":"{own}"}}}}"#), "", None);
-        check(r#"{"cmd":"own-program","env":{"PATH":null}}"#, "{}", "", Some("cmd \"own-program\" is not in the service's PATH (/bin:/usr/bin)"));
+        check(
+            r#"{"cmd":"own-program","env":{"PATH":null}}"#,
+            "{}",
+            "",
+            Some("cmd \"own-program\" is not in the service's PATH (/bin:/usr/bin)"),
+        );
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl Hosts {
         match patterns.iter().find(|pattern| pattern.is_empty() || !pattern.chars().all(known)) {
             None => Ok(Self(Some(patterns))),
             Some(wrong) if wrong.is_empty() => Err("expected the name of a host after \"@\" and each \",\"".to_owned()),
-            Some(wrong) => Err(format!("{wrong:?} is no host: letters, digits, '.', '_', '-' and the globs '*' and '?'")),
+            Some(wrong) => {
+                Err(format!("{wrong:?} is no host: letters, digits, '.', '_', '-' and the globs '*' and '?'"))
+            }
         }
     }
 
@@ -80,7 +82,8 @@ impl Hosts {
         let Some(patterns) = &self.0 else { return Some(Closeness::Everywhere) };
         let full = host.as_str().to_ascii_lowercase();
         let short = host.short().to_ascii_lowercase();
-        let matches = |pattern: &String| glob(pattern.as_bytes(), full.as_bytes()) || glob(pattern.as_bytes(), short.as_bytes());
+        let matches =
+            |pattern: &String| glob(pattern.as_bytes(), full.as_bytes()) || glob(pattern.as_bytes(), short.as_bytes());
         if !patterns.iter().any(matches) {
             return None;
         }
@@ -123,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_host_name_is_safe_in_a_path() {
-        for (text, short) in [("web1", "web1"), ("web1.example.org", "web1"), ("(none)", "(none)"), ("Web-1.", "Web-1")] {
+        for (text, short) in [("web1", "web1"), ("web1.example.org", "web1"), ("(none)", "(none)"), ("Web-1.", "Web-1")]
+        {
             assert_eq!(text.parse::<HostName>().unwrap().short(), short);
         }
         for bad in ["", ".", "..", ".a", "a/b", "a b", "a\n", "a\0"] {

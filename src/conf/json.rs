@@ -31,7 +31,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, Problem> {
 /// The one object that a text holds. On failure the problem is added.
 pub(super) fn parse<'t>(text: &'t str, problems: &mut Problems<'_>) -> Option<Object<'t>> {
     if let Some(at) = torn_string(text) {
-        problems.add(at, "expected a '\"' at the end of this text: no line break or control character may be in it (write \\n, \\t)");
+        problems.add(
+            at,
+            "expected a '\"' at the end of this text: no line break or control character may be in it (write \\n, \\t)",
+        );
         return None;
     }
     match parse_to_ast(text, &CollectOptions::default(), &strict()) {
@@ -82,7 +85,10 @@ fn strict() -> ParseOptions {
 fn torn_string(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let find = |from: usize, end: &[u8]| {
-        bytes[from..].windows(end.len()).position(|window| window == end).map_or(bytes.len(), |at| from + at + end.len())
+        bytes[from..]
+            .windows(end.len())
+            .position(|window| window == end)
+            .map_or(bytes.len(), |at| from + at + end.len())
     };
     let mut at = 0;
     while at < bytes.len() {
@@ -95,7 +101,8 @@ fn torn_string(text: &str) -> Option<usize> {
                     if bytes[end] < b' ' {
                         return Some(at);
                     }
-                    end += if bytes[end] == b'\\' && bytes.get(end + 1).is_some_and(|next| *next >= b' ') { 2 } else { 1 };
+                    end +=
+                        if bytes[end] == b'\\' && bytes.get(end + 1).is_some_and(|next| *next >= b' ') { 2 } else { 1 };
                 }
                 end + 1
             }
@@ -164,7 +171,12 @@ mod tests {
 
     #[test]
     fn an_object_with_comments_is_read() {
-        for text in ["{}", " { } ", "// a\n{ /* b \" */ \"k\": 1 } // c", "{\"a\":{\"b\":[null,true,-1.5e3,\"\\u00e4\\ud83d\\ude00\\\"//\"]}}"] {
+        for text in [
+            "{}",
+            " { } ",
+            "// a\n{ /* b \" */ \"k\": 1 } // c",
+            "{\"a\":{\"b\":[null,true,-1.5e3,\"\\u00e4\\ud83d\\ude00\\\"//\"]}}",
+        ] {
             check(text, "");
         }
     }
@@ -202,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_forgotten_quote_is_told_where_the_text_begins() {
-        let torn = "expected a '\"' at the end of this text: no line break or control character may be in it (write \\n, \\t)";
+        let torn =
+            "expected a '\"' at the end of this text: no line break or control character may be in it (write \\n, \\t)";
         check("{\n  \"cmd\": \"foo,\n  \"args\": []\n}", &format!("2:10: {torn}"));
         check("{ \"a\": \"b\tc\" }", &format!("1:8: {torn}"));
         check("{ \"a\": \"b\\\n\" }", &format!("1:8: {torn}"));

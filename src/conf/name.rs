@@ -118,10 +118,30 @@ mod tests {
 
     #[test]
     fn other_names_are_ignored_and_wrong_ones_are_told() {
-        for name in [".web.conf", ".#web.conf", "web.conf~", "web.conf.bak", "web", "web.json", "x@herder.json", "conf", "#web.conf#"] {
+        for name in [
+            ".web.conf",
+            ".#web.conf",
+            "web.conf~",
+            "web.conf.bak",
+            "web",
+            "web.json",
+            "x@herder.json",
+            "conf",
+            "#web.conf#",
+        ] {
             assert_eq!(read(OsStr::new(name)), Named::Ignored, "{name}");
         }
-        for name in ["@a.conf", "web@.conf", "we b.conf", "-web.conf", "web@a,.conf", "a@b@c.conf", "wéb.conf", "web~.conf", "herder@.json"] {
+        for name in [
+            "@a.conf",
+            "web@.conf",
+            "we b.conf",
+            "-web.conf",
+            "web@a,.conf",
+            "a@b@c.conf",
+            "wéb.conf",
+            "web~.conf",
+            "herder@.json",
+        ] {
             assert!(matches!(read(OsStr::new(name)), Named::Wrong(_)), "{name}");
         }
         assert!(matches!(read(OsStr::from_bytes(b"w\xff.conf")), Named::Wrong(_)));

@@ -12,8 +12,10 @@ pub(super) fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static 
     if best.0 * 5 <= longer * 2 {
         return Some(best.1);
     }
-    // "command" for cmd, "environment" for env.
-    known.iter().copied().filter(|key| key.len() > 2 && within(key, &unknown)).max_by_key(|key| key.len())
+    // "command" for cmd, "environment" for env, "sig" for signal.
+    let related =
+        |key: &&str| key.len() > 2 && (within(key, &unknown) || unknown.len() > 2 && key.starts_with(&unknown));
+    known.iter().copied().filter(related).max_by_key(|key| key.len())
 }
 
 /// How many characters must be put in, taken out, replaced, or swapped with their neighbour.
@@ -63,6 +65,7 @@ mod tests {
             ("enable", Some("enabled")),
             ("restarts", Some("restart")),
             ("log", Some("logs")),
+            ("ena", Some("enabled")),
             ("xyzzy", None),
             ("", None),
         ] {
@@ -73,6 +76,9 @@ mod tests {
 
     #[test]
     fn swapped_neighbours_are_one_step() {
-        assert_eq!((distance("ab", "ba"), distance("abc", "abc"), distance("", "abc"), distance("kitten", "sitting")), (1, 0, 3, 3));
+        assert_eq!(
+            (distance("ab", "ba"), distance("abc", "abc"), distance("", "abc"), distance("kitten", "sitting")),
+            (1, 0, 3, 3)
+        );
     }
 }

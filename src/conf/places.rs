@@ -52,7 +52,9 @@ pub struct Places {
 #[derive(Debug, thiserror::Error)]
 pub enum PlacesError {
     /// `HOME` is not set, and the user has no passwd entry to take it from.
-    #[error("HOME is not set, and the home directory is not known: set HOME, or name both --config-dir and --state-dir")]
+    #[error(
+        "HOME is not set, and the home directory is not known: set HOME, or name both --config-dir and --state-dir"
+    )]
     NoHome(#[source] AccountError),
     /// The host's name can't be used.
     #[error("the host's name can't be used: set one with --host or DHERDER_HOST")]
@@ -114,8 +116,7 @@ impl Places {
     /// A name or path that can't be used.
     pub fn find(flags: &Overrides, around: &Surroundings) -> Result<Self, PlacesError> {
         let variables = &around.variables;
-        let host: HostName =
-            flags.host.as_ref().or(variables.host.as_ref()).unwrap_or(&around.kernel_host).parse()?;
+        let host: HostName = flags.host.as_ref().or(variables.host.as_ref()).unwrap_or(&around.kernel_host).parse()?;
         let default = around.home.join(CONFIG);
         let config_dir = match flags.config_dir.as_ref().or(variables.config_dir.as_ref()) {
             Some(path) => absolute(path)?,
@@ -178,7 +179,11 @@ mod tests {
     }
 
     fn flags(config_dir: Option<&Path>, state_dir: Option<&str>, host: Option<&str>) -> Overrides {
-        Overrides { config_dir: config_dir.map(Into::into), state_dir: state_dir.map(Into::into), host: host.map(Into::into) }
+        Overrides {
+            config_dir: config_dir.map(Into::into),
+            state_dir: state_dir.map(Into::into),
+            host: host.map(Into::into),
+        }
     }
 
     #[test]

@@ -153,10 +153,8 @@ impl<'v, 't> Field<'v, 't> {
                         texts.push(text.value.clone().into_owned());
                     }
                 }
-                other => problems.add(
-                    start(other),
-                    format!("{}[{place}] must be a text, found {}", self.path(), kind(other)),
-                ),
+                other => problems
+                    .add(start(other), format!("{}[{place}] must be a text, found {}", self.path(), kind(other))),
             }
         }
         Some(texts)
@@ -207,7 +205,7 @@ impl<'v, 't> Field<'v, 't> {
                 problems.add(at, format!("{} has the variable {}, {why}", self.path(), quoted(name)));
                 continue;
             }
-            let path = || format!("{}.{name}", self.path());
+            let path = || format!("{} of {}", quoted(name), self.path());
             match value {
                 Value::NullKeyword(_) => drop(variables.insert(name.to_owned(), None)),
                 Value::StringLit(text) => {
@@ -215,7 +213,9 @@ impl<'v, 't> Field<'v, 't> {
                         variables.insert(name.to_owned(), Some(text.value.clone().into_owned()));
                     }
                 }
-                other => problems.add(start(other), format!("{} must be a text or null, found {}", path(), kind(other))),
+                other => {
+                    problems.add(start(other), format!("{} must be a text or null, found {}", path(), kind(other)))
+                }
             }
         }
         Some(variables)
@@ -233,10 +233,8 @@ impl<'v, 't> Field<'v, 't> {
                     }
                     None => names.push(text.value.clone().into_owned()),
                 },
-                other => problems.add(
-                    start(other),
-                    format!("{}[{place}] must be a text, found {}", self.path(), kind(other)),
-                ),
+                other => problems
+                    .add(start(other), format!("{}[{place}] must be a text, found {}", self.path(), kind(other))),
             }
         }
         names.sort();

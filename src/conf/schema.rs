@@ -195,12 +195,7 @@ pub const CONF_KEYS: &[Key] = &[
     ),
     key("args", Kind::Texts, "[]", "Its arguments, each handed over as it is."),
     key("enabled", Kind::Flag, "true", "If false the service is known, and started only by hand."),
-    key(
-        "env",
-        Kind::Variables,
-        "{}",
-        "Variables on top of the environment that every service has; null removes one.",
-    ),
+    key("env", Kind::Variables, "{}", "Variables on top of the environment that every service has; null removes one."),
     key(
         "env_file",
         Kind::FilledText,
@@ -208,12 +203,7 @@ pub const CONF_KEYS: &[Key] = &[
         "A file of KEY=value lines, absolute or relative to cwd, read at every start; without it the start fails.",
     ),
     key("user", Kind::FilledText, "", "Whom it runs as, by name (root only); the daemon's user where there is none."),
-    key(
-        "group",
-        Kind::FilledText,
-        "",
-        "Its primary group, by name (root only); that of its user where there is none.",
-    ),
+    key("group", Kind::FilledText, "", "Its primary group, by name (root only); that of its user where there is none."),
     key("umask", Kind::Umask, "", "The file mode creation mask; the daemon's where there is none."),
     key(
         "limits",
@@ -238,7 +228,12 @@ pub(super) const OWN: [&str; 3] = ["name", "cmd", "args"];
 pub const SETTINGS_KEYS: &[Key] = &[
     key("defaults", Kind::Defaults, "{}", "Any key of a conf but name, cmd and args: taken where a conf has none."),
     key("env", Kind::Variables, "{}", "Variables of every service, below its env_file and its env."),
-    key("inherit_env", Kind::VariableNames, "[]", "Variables of the daemon that every service gets if the daemon has them."),
+    key(
+        "inherit_env",
+        Kind::VariableNames,
+        "[]",
+        "Variables of the daemon that every service gets if the daemon has them.",
+    ),
     key("control", Kind::Object(CONTROL), "{}", "Who may talk to the daemon."),
     key(
         "cgroup",

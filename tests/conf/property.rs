@@ -10,10 +10,13 @@ use super::ROOT;
 fn nearly_conf() -> impl Strategy<Value = Value> {
     let text = |choices: &'static [&'static str]| prop::sample::select(choices).prop_map(Value::from).boxed();
     let duration = || text(&["0s", "1ms", "5s", "10m", "1h", "1d", "10"]);
-    let key = |name: &'static str, value: BoxedStrategy<Value>| prop::option::of(value).prop_map(move |v| (name, v)).boxed();
+    let key =
+        |name: &'static str, value: BoxedStrategy<Value>| prop::option::of(value).prop_map(move |v| (name, v)).boxed();
     let object = |keys: Vec<BoxedStrategy<(&'static str, Option<Value>)>>| {
-        keys.prop_map(|keys| keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect::<Value>())
-            .boxed()
+        keys.prop_map(|keys| {
+            keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect::<Value>()
+        })
+        .boxed()
     };
     let restart = object(vec![
         key("policy", text(&["always", "on-failure", "never"])),

@@ -105,8 +105,10 @@ fn process_keys() {
 
 #[test]
 fn limits() {
-    let limit = |resource, soft, hard| move |s: &mut ServiceSpec| {
-        s.process.limits.insert(resource, Limit { soft, hard });
+    let limit = |resource, soft, hard| {
+        move |s: &mut ServiceSpec| {
+            s.process.limits.insert(resource, Limit { soft, hard });
+        }
     };
     use Bound::{At, Unlimited};
     check(r#""limits":{"nofile":"1024:4096"}"#, limit(Resource::Nofile, At(1024), At(4096)));
@@ -139,8 +141,10 @@ fn restart_keys() {
 
 #[test]
 fn of_two_cooldowns_a_written_one_moves_the_default_of_the_other() {
-    let both = |cooldown, max_cooldown| move |s: &mut ServiceSpec| {
-        (s.restart.cooldown, s.restart.max_cooldown) = (seconds(cooldown), seconds(max_cooldown));
+    let both = |cooldown, max_cooldown| {
+        move |s: &mut ServiceSpec| {
+            (s.restart.cooldown, s.restart.max_cooldown) = (seconds(cooldown), seconds(max_cooldown));
+        }
     };
     check(r#""restart":{"cooldown":"10m"}"#, both(600, 600));
     check(r#""restart":{"max_cooldown":"5s"}"#, both(5, 5));
@@ -215,19 +219,47 @@ fn no_key_takes_what_it_is_not_for() {
             Kind::AbsolutePath => &["0", "null", "\"\"", "\"a\"", "\"./a\"", "\"~/a\"", "\"/a\\u0000b\""],
             Kind::Texts => &["0", "null", "\"a\"", "{}", "[1]", "[null]", "[\"a\\u0000b\"]", "[[\"a\"]]"],
             Kind::Choice(_) | Kind::Short(..) => &["0", "null", "true", "[]", "\"\"", "\"permanent\"", "\"Always\""],
-            Kind::Duration { zero: true } => &["0", "10", "null", "\"\"", "\"10\"", "\"1d\"", "\"-1s\"", "\"1.5s\"", "\"99999999h\""],
+            Kind::Duration { zero: true } => {
+                &["0", "10", "null", "\"\"", "\"10\"", "\"1d\"", "\"-1s\"", "\"1.5s\"", "\"99999999h\""]
+            }
             Kind::Duration { zero: false } => &["0", "\"10\"", "\"0s\"", "\"0ms\""],
             Kind::Size => &["0", "1024", "null", "\"\"", "\"10\"", "\"0k\"", "\"10mb\"", "\"9999999999G\""],
             Kind::Count => &["-1", "1.5", "1e2", "-0", "4294967296", "\"5\"", "null", "true"],
             Kind::ExitCodes => &["0", "null", "[256]", "[-1]", "[\"0\"]", "[1.0]", "{}"],
             Kind::Signal => &["0", "65", "-1", "1.5", "\"\"", "\"TERMINATE\"", "\"0\"", "\"65\"", "null", "true"],
-            Kind::Umask => &["22", "18", "\"\"", "\"8\"", "\"1000\"", "\"0o22\"", "\"00022\"", "\"-22\"", "\"+22\"", "null"],
+            Kind::Umask => {
+                &["22", "18", "\"\"", "\"8\"", "\"1000\"", "\"0o22\"", "\"00022\"", "\"-22\"", "\"+22\"", "null"]
+            }
             Kind::Limits => &[
-                "0", "null", "[]", "{\"nofiles\":1}", "{\"nofile\":-1}", "{\"nofile\":\"4096:1024\"}", "{\"nofile\":\"\"}",
-                "{\"nofile\":\"1:\"}", "{\"nofile\":\":1\"}", "{\"nofile\":\"1:2:3\"}", "{\"nofile\":\"unlimited:1\"}",
-                "{\"nofile\":\"1k\"}", "{\"nofile\":null}", "{\"nofile\":\"99999999999999999999\"}", "{\"core\":1,\"core\":1}",
+                "0",
+                "null",
+                "[]",
+                "{\"nofiles\":1}",
+                "{\"nofile\":-1}",
+                "{\"nofile\":\"4096:1024\"}",
+                "{\"nofile\":\"\"}",
+                "{\"nofile\":\"1:\"}",
+                "{\"nofile\":\":1\"}",
+                "{\"nofile\":\"1:2:3\"}",
+                "{\"nofile\":\"unlimited:1\"}",
+                "{\"nofile\":\"1k\"}",
+                "{\"nofile\":null}",
+                "{\"nofile\":\"99999999999999999999\"}",
+                "{\"core\":1,\"core\":1}",
             ],
-            Kind::Variables => &["0", "null", "[]", "\"A=b\"", "{\"\":\"a\"}", "{\"A=\":\"a\"}", "{\"A\\u0000\":\"a\"}", "{\"A\":1}", "{\"A\":\"\\u0000\"}", "{\"A\":\"1\",\"A\":\"2\"}", "{\"A\":{}}"],
+            Kind::Variables => &[
+                "0",
+                "null",
+                "[]",
+                "\"A=b\"",
+                "{\"\":\"a\"}",
+                "{\"A=\":\"a\"}",
+                "{\"A\\u0000\":\"a\"}",
+                "{\"A\":1}",
+                "{\"A\":\"\\u0000\"}",
+                "{\"A\":\"1\",\"A\":\"2\"}",
+                "{\"A\":{}}",
+            ],
             Kind::Object(_) => &["0", "null", "[]", "\"\"", "{\"unknown\":1}"],
             Kind::VariableNames | Kind::Defaults => panic!("{path:?} is no key of a conf"),
         };
@@ -236,7 +268,10 @@ fn no_key_takes_what_it_is_not_for() {
             let found = problems(&text);
             assert_eq!(found.lines().count(), 1, "{text}: {found}");
             assert!(found.contains(path.last().unwrap()), "{text}: {found}");
-            assert!(found.contains("must be") || found.contains("expected") || found.contains("did you mean"), "{text}: {found}");
+            assert!(
+                found.contains("must be") || found.contains("expected") || found.contains("did you mean"),
+                "{text}: {found}"
+            );
         }
     });
 }
@@ -273,14 +308,39 @@ fn all_problems_of_a_text_are_told_in_its_order() {
   "env": { "A=B": "x", "C": 5 }, "period": "1s",
   "umask": 22
 }"#;
-    insta::assert_snapshot!(problems(text), @r#""#);
+    insta::assert_snapshot!(problems(text), @r##"
+    1:1: cmd is missing, expected the program to run: "cmd": "…"
+    3:3: unknown key "cmdd", did you mean "cmd"?
+    3:30: args[1] must be a text, found a number
+    3:33: args[2] must be a text, found null
+    4:3: doubled key "args", expected it once
+    5:25: restart.delay must be a duration such as "250ms", "10s", "5m" or "1h", found 5
+    5:41: restart.intensity must be a whole number from 0 to 4294967295, found -1
+    5:45: unknown key "polciy" in "restart", did you mean "policy"?
+    5:98: restart.max_cooldown (30s) is below restart.cooldown (60s), expected at least as much
+    6:23: stop.signal must be a signal such as "TERM", "SIGTERM" or 15 (1 to 64), found "SIGFOO"
+    6:33: unknown key "sig" in "stop", did you mean "signal"?
+    7:25: logs.max_size must be a size above zero such as "512k" or "10MiB" (B, k, KiB, M, MiB, G, GiB), found "0k"
+    8:15: unknown limit "nofiles" in "limits", did you mean "nofile"?
+    8:37: limits.core has the soft limit 2 above the hard limit 1, expected at most as much
+    9:12: env has the variable "A=B", expected a name without '='
+    9:29: "C" of env must be a text or null, found a number
+    9:34: unknown key "period", expected it in "restart" (restart.period)
+    10:12: umask must be an octal text such as "022", at most "0777", found 22
+    "##);
 }
 
 #[test]
 fn a_syntax_error_is_the_only_problem() {
-    insta::assert_snapshot!(problems("{ \"cmd\": 5,\n  \"args\": [1 2]\n}"), @"");
-    insta::assert_snapshot!(problems(""), @"");
-    insta::assert_snapshot!(problems("{}"), @"");
+    insta::assert_snapshot!(problems("{ \"cmd\": 5,\n  \"args\": [1 2]\n}"), @r##"
+    2:13: expected ',' or the closing bracket after this value
+    "##);
+    insta::assert_snapshot!(problems(""), @r##"
+    1:1: expected an object: { … }, found nothing
+    "##);
+    insta::assert_snapshot!(problems("{}"), @r##"
+    1:1: cmd is missing, expected the program to run: "cmd": "…"
+    "##);
 }
 
 #[test]
@@ -288,7 +348,15 @@ fn an_unknown_key_comes_with_the_nearest_known_one() {
     let hint = |key: &str| problems(&format!(r#"{{"cmd":"x","{key}":1}}"#));
     insta::assert_snapshot!(
         ["comand", "command", "directory", "environment", "policy", "autostart", "limit"].map(hint).join("\n"),
-        @""
+        @r##"
+    1:12: unknown key "comand", did you mean "cmd"?
+    1:12: unknown key "command", did you mean "cmd"?
+    1:12: unknown key "directory", expected one of name, cwd, cmd, args, enabled, env, env_file, user, group, umask, limits, restart, stop, logs
+    1:12: unknown key "environment", did you mean "env"?
+    1:12: unknown key "policy", expected it in "restart" (restart.policy)
+    1:12: unknown key "autostart", expected one of name, cwd, cmd, args, enabled, env, env_file, user, group, umask, limits, restart, stop, logs
+    1:12: unknown key "limit", did you mean "limits"?
+    "##
     );
 }
 
@@ -329,7 +397,9 @@ fn users_are_checked_against_the_host_and_the_own_user() {
 #[test]
 fn form_changes_nothing() {
     let one = good(r#"{"cmd":"x","env":{"A":"1","B":"2"},"stop":{"signal":"TERM"},"restart":"never"}"#);
-    let other = good("\u{feff}// note\n{ \"restart\": {\"policy\": \"never\"}, /* x */ \"env\": {\"B\":\"2\", \"A\":\"\\u0031\"},\r\n\t\"cmd\": \"\\u0078\", \"stop\": {\"signal\": 15} }\n");
+    let other = good(
+        "\u{feff}// note\n{ \"restart\": {\"policy\": \"never\"}, /* x */ \"env\": {\"B\":\"2\", \"A\":\"\\u0031\"},\r\n\t\"cmd\": \"\\u0078\", \"stop\": {\"signal\": 15} }\n",
+    );
     assert_eq!(one, other);
 }
 

@@ -155,9 +155,10 @@ fn limit(value: &Value<'_>) -> Result<Limit, String> {
         other => (None, kind(other).to_owned()),
     };
     match parsed {
-        Some(limit) if limit.soft > limit.hard => {
-            Err(format!("has the soft limit {} above the hard limit {}, expected at most as much", limit.soft, limit.hard))
-        }
+        Some(limit) if limit.soft > limit.hard => Err(format!(
+            "has the soft limit {} above the hard limit {}, expected at most as much",
+            limit.soft, limit.hard
+        )),
         Some(limit) => Ok(limit),
         None => Err(format!("{expected}, found {found}")),
     }
