@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_the_one_that_was_meant() {
-        let known = ["name", "cmd", "args", "cwd", "enabled", "env", "env_file", "umask", "restart", "stop", "logs"];
+        let known =
+            ["name", "cmd", "args", "cwd", "enabled", "env", "env_file", "umask", "restart", "stop", "logs", "signal"];
         for (unknown, expected) in [
             ("cmdd", Some("cmd")),
             ("cdm", Some("cmd")),
@@ -65,7 +66,7 @@ mod tests {
             ("enable", Some("enabled")),
             ("restarts", Some("restart")),
             ("log", Some("logs")),
-            ("ena", Some("enabled")),
+            ("sig", Some("signal")),
             ("xyzzy", None),
             ("", None),
         ] {
