@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::api::ConfProblem;
-use crate::conf::{DirectoryError, Places, Role, Source, Surveyed, SystemAccounts, path_hint, survey};
+use crate::conf::{DirectoryError, Examined, Places, Role, Source, SystemAccounts, examine, path_hint};
 
 /// What was found; its `Display` is for people, its JSON for scripts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,7 +66,7 @@ pub fn check(paths: &[PathBuf], places: &Places, caller_path: &OsStr) -> CheckRe
             if path.is_dir() { (path.as_path(), None) } else { (parent(path), Some(path.as_path())) };
         let live = same(directory, &places.config_dir);
         let source = Source { directory: directory.to_owned(), host: places.host.clone() };
-        match survey(&source, only, live, &accounts) {
+        match examine(&source, only, live, &accounts) {
             Ok(found) if found.is_empty() && only.is_some() => files.push(unknown(path)),
             Ok(found) => files.extend(found.into_iter().map(|one| checked(one, caller_path))),
             Err(error) => files.push(stray(path, &reason(&error))),
@@ -116,7 +116,7 @@ fn reason(error: &DirectoryError) -> String {
     }
 }
 
-fn checked(file: Surveyed, caller_path: &OsStr) -> CheckedFile {
+fn checked(file: Examined, caller_path: &OsStr) -> CheckedFile {
     let here = matches!(file.role, Role::Here(_));
     let hint = file.spec.as_ref().filter(|_| here).and_then(|spec| path_hint(spec, caller_path));
     let (standing, id, overridden_by) = match file.role {

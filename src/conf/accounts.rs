@@ -25,22 +25,25 @@ pub trait Accounts {
 }
 
 /// The system's own, asked at most once for each name: made anew for each load.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SystemAccounts {
+    own: (u32, u32),
     users: RefCell<HashMap<String, Result<u32, AccountError>>>,
     groups: RefCell<HashMap<String, Result<u32, AccountError>>>,
 }
 
 impl SystemAccounts {
-    /// Nothing asked yet.
+    /// Those that this process may ask for; nothing is asked yet.
+    #[expect(clippy::new_without_default, reason = "it depends on who the process is")]
     pub fn new() -> Self {
-        Self::default()
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        Self { own, users: RefCell::default(), groups: RefCell::default() }
     }
 }
 
 impl Accounts for SystemAccounts {
     fn own(&self) -> (u32, u32) {
-        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+        self.own
     }
 
     fn user(&self, name: &str) -> Result<u32, AccountError> {

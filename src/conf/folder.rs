@@ -144,8 +144,14 @@ fn contents(file: &mut File, metadata: &Metadata, trust: Option<u32>) -> io::Res
     if metadata.len() > LONGEST {
         return too_long();
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
-    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    // One byte more than the file has: a read that leaves it free was the whole file, and saves a second one.
+    let mut bytes = vec![0; usize::try_from(metadata.len()).unwrap_or(0) + 1];
+    let read = file.read(&mut bytes)?;
+    let whole = read < bytes.len();
+    bytes.truncate(read);
+    if !whole {
+        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    }
     if bytes.len() as u64 > LONGEST {
         return too_long();
     }
@@ -165,5 +171,43 @@ pub fn create_directory(path: &Path) -> io::Result<bool> {
     match path.try_exists() {
         Ok(true) => Ok(false),
         _ => std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map(|()| true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_since_the_listing_is_no_problem_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.conf"), "{}").unwrap();
+        let folder = Folder::open(directory.path(), None).unwrap();
+        let listing = folder.list().unwrap();
+        assert!(listing.whole);
+        let (name, kind) = &listing.names[0];
+        assert!(matches!(folder.read(name, *kind), FileText::Good(text) if text == "{}"));
+        std::fs::remove_file(directory.path().join("a.conf")).unwrap();
+        assert!(matches!(folder.read(name, *kind), FileText::Gone));
+    }
+
+    #[test]
+    fn a_file_that_grows_while_it_is_read_is_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.conf");
+        std::fs::write(&path, "").unwrap();
+        let mut file = File::open(&path).unwrap();
+        let before = file.metadata().unwrap();
+        std::fs::write(&path, "{ \"grown\": true }").unwrap();
+        assert_eq!(contents(&mut file, &before, None).unwrap(), Ok("{ \"grown\": true }".to_owned()));
+    }
+
+    #[test]
+    fn a_missing_directory_is_made_for_its_owner_only() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("a/b");
+        assert!(create_directory(&directory).unwrap());
+        assert_eq!(directory.metadata().unwrap().mode() & 0o777, 0o700);
+        assert!(!create_directory(&directory).unwrap());
     }
 }

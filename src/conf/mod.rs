@@ -1,7 +1,7 @@
 //! From the text of confs to resolved specs, with every problem of every file.
 //!
-//! The Herder loads the conf directory through here ([`load`]) and lowers texts that it remembers ([`lower`]); the
-//! terminal checks confs ([`survey`]) and finds its places ([`Places`]). Which file is whose is decided by names alone;
+//! The Herder loads the conf directory through here ([`load()`]) and lowers texts that it remembers ([`lower()`]); the
+//! terminal checks confs ([`examine()`]) and finds its places ([`Places`]). Which file is whose is decided by names alone;
 //! what a text says, by the schema's one table of keys.
 //!
 //! What never happens here: a conf that is half right (any problem refuses the whole service), a field that is ignored,
@@ -19,22 +19,25 @@ mod settings;
 mod units;
 
 mod directory;
+mod examine;
 mod folder;
 mod host;
+mod inventory;
+mod loaded;
 mod name;
-mod survey;
 
 mod command;
 mod places;
 
 pub use accounts::{AccountError, Accounts, AnyAccounts, SystemAccounts};
 pub use command::{SERVICE_PATH, path_hint};
-pub use directory::{Found, Loaded, Skipped, Source, load, load_with};
+pub use directory::{load, load_with};
+pub use examine::{Examined, Role, examine};
 pub use folder::{DirectoryError, Identity, create_directory};
 pub use host::{HostName, InvalidHost};
+pub use loaded::{Found, Loaded, Skipped, Source};
 pub use lower::lower;
 pub use places::{Overrides, Places, PlacesError, Surroundings};
 pub use problem::Problem;
 pub use schema::{CONF_KEYS, Key, Kind, SETTINGS_KEYS};
 pub use settings::{Cgroup, Settings};
-pub use survey::{Role, Surveyed, survey};

@@ -12,8 +12,10 @@ pub(super) fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static 
     if best.0 * 5 <= longer * 2 {
         return Some(best.1);
     }
-    // "command" for cmd, "environment" for env.
-    known.iter().copied().filter(|key| key.len() > 2 && within(key, &unknown)).max_by_key(|key| key.len())
+    // "command" for cmd, "environment" for env, "sig" for signal.
+    let related =
+        |key: &&str| key.len() > 2 && (within(key, &unknown) || unknown.len() > 2 && key.starts_with(&unknown));
+    known.iter().copied().filter(related).max_by_key(|key| key.len())
 }
 
 /// How many characters must be put in, taken out, replaced, or swapped with their neighbour.
@@ -50,7 +52,8 @@ mod tests {
 
     #[test]
     fn the_nearest_key_is_the_one_that_was_meant() {
-        let known = ["name", "cmd", "args", "cwd", "enabled", "env", "env_file", "umask", "restart", "stop", "logs"];
+        let known =
+            ["name", "cmd", "args", "cwd", "enabled", "env", "env_file", "umask", "restart", "stop", "logs", "signal"];
         for (unknown, expected) in [
             ("cmdd", Some("cmd")),
             ("cdm", Some("cmd")),
@@ -63,6 +66,7 @@ mod tests {
             ("enable", Some("enabled")),
             ("restarts", Some("restart")),
             ("log", Some("logs")),
+            ("sig", Some("signal")),
             ("xyzzy", None),
             ("", None),
         ] {

@@ -205,7 +205,7 @@ impl<'v, 't> Field<'v, 't> {
                 problems.add(at, format!("{} has the variable {}, {why}", self.path(), quoted(name)));
                 continue;
             }
-            let path = || format!("{}.{name}", self.path());
+            let path = || format!("{} of {}", quoted(name), self.path());
             match value {
                 Value::NullKeyword(_) => drop(variables.insert(name.to_owned(), None)),
                 Value::StringLit(text) => {

@@ -100,8 +100,25 @@ fn problems_of_settings_are_told_where_they_stand() {
   "cgroup": "on",
   "default": {}
 }"#;
-    insta::assert_snapshot!(lines(&Settings::read(text, &ROOT).unwrap_err()), @"");
-    insta::assert_snapshot!(lines(&Settings::read("[]", &ROOT).unwrap_err()), @"");
+    insta::assert_snapshot!(lines(&Settings::read(text, &ROOT).unwrap_err()), @r##"
+    2:24: defaults.cmd is a service's own, expected it in each conf only
+    2:37: defaults.name is a service's own, expected it in each conf only
+    2:50: defaults.args is a service's own, expected it in each conf only
+    2:63: defaults.umask must be an octal text such as "022", at most "0777", found 5
+    2:66: unknown key "usr" in "defaults", did you mean "user"?
+    2:125: restart.max_cooldown (60s) is below restart.cooldown (120s), expected at least as much
+    3:19: inherit_env has "A=", expected a name without '='
+    3:25: inherit_env[1] must be a text, found a number
+    3:28: inherit_env has "", expected a name that is not empty
+    4:10: env must be an object of variables, each a text or null, found a list
+    5:25: control.group must be a text that is not empty, found ""
+    5:29: unknown key "grp" in "control", did you mean "group"?
+    6:13: cgroup must be "auto" or "off", found "on"
+    7:3: unknown key "default", did you mean "defaults"?
+    "##);
+    insta::assert_snapshot!(lines(&Settings::read("[]", &ROOT).unwrap_err()), @r##"
+    1:1: expected an object: { … }, found a list
+    "##);
     for wrong in [r#"{"defaults":[]}"#, r#"{"control":"apps"}"#, r#"{"inherit_env":"A"}"#, r#"{"cgroup":null}"#] {
         assert_eq!(Settings::read(wrong, &ROOT).unwrap_err().len(), 1, "{wrong}");
     }

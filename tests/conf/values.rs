@@ -308,14 +308,39 @@ fn all_problems_of_a_text_are_told_in_its_order() {
   "env": { "A=B": "x", "C": 5 }, "period": "1s",
   "umask": 22
 }"#;
-    insta::assert_snapshot!(problems(text), @r#""#);
+    insta::assert_snapshot!(problems(text), @r##"
+    1:1: cmd is missing, expected the program to run: "cmd": "…"
+    3:3: unknown key "cmdd", did you mean "cmd"?
+    3:30: args[1] must be a text, found a number
+    3:33: args[2] must be a text, found null
+    4:3: doubled key "args", expected it once
+    5:25: restart.delay must be a duration such as "250ms", "10s", "5m" or "1h", found 5
+    5:41: restart.intensity must be a whole number from 0 to 4294967295, found -1
+    5:45: unknown key "polciy" in "restart", did you mean "policy"?
+    5:98: restart.max_cooldown (30s) is below restart.cooldown (60s), expected at least as much
+    6:23: stop.signal must be a signal such as "TERM", "SIGTERM" or 15 (1 to 64), found "SIGFOO"
+    6:33: unknown key "sig" in "stop", did you mean "signal"?
+    7:25: logs.max_size must be a size above zero such as "512k" or "10MiB" (B, k, KiB, M, MiB, G, GiB), found "0k"
+    8:15: unknown limit "nofiles" in "limits", did you mean "nofile"?
+    8:37: limits.core has the soft limit 2 above the hard limit 1, expected at most as much
+    9:12: env has the variable "A=B", expected a name without '='
+    9:29: "C" of env must be a text or null, found a number
+    9:34: unknown key "period", expected it in "restart" (restart.period)
+    10:12: umask must be an octal text such as "022", at most "0777", found 22
+    "##);
 }
 
 #[test]
 fn a_syntax_error_is_the_only_problem() {
-    insta::assert_snapshot!(problems("{ \"cmd\": 5,\n  \"args\": [1 2]\n}"), @"");
-    insta::assert_snapshot!(problems(""), @"");
-    insta::assert_snapshot!(problems("{}"), @"");
+    insta::assert_snapshot!(problems("{ \"cmd\": 5,\n  \"args\": [1 2]\n}"), @r##"
+    2:13: expected ',' or the closing bracket after this value
+    "##);
+    insta::assert_snapshot!(problems(""), @r##"
+    1:1: expected an object: { … }, found nothing
+    "##);
+    insta::assert_snapshot!(problems("{}"), @r##"
+    1:1: cmd is missing, expected the program to run: "cmd": "…"
+    "##);
 }
 
 #[test]
@@ -323,7 +348,15 @@ fn an_unknown_key_comes_with_the_nearest_known_one() {
     let hint = |key: &str| problems(&format!(r#"{{"cmd":"x","{key}":1}}"#));
     insta::assert_snapshot!(
         ["comand", "command", "directory", "environment", "policy", "autostart", "limit"].map(hint).join("\n"),
-        @""
+        @r##"
+    1:12: unknown key "comand", did you mean "cmd"?
+    1:12: unknown key "command", did you mean "cmd"?
+    1:12: unknown key "directory", expected one of name, cwd, cmd, args, enabled, env, env_file, user, group, umask, limits, restart, stop, logs
+    1:12: unknown key "environment", did you mean "env"?
+    1:12: unknown key "policy", expected it in "restart" (restart.policy)
+    1:12: unknown key "autostart", expected one of name, cwd, cmd, args, enabled, env, env_file, user, group, umask, limits, restart, stop, logs
+    1:12: unknown key "limit", did you mean "limits"?
+    "##
     );
 }
 

@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::directory::{Found, Survey};
 use super::folder::Folder;
+use super::inventory::Inventory;
 use super::name::Rank;
-use super::{Accounts, DirectoryError, Problem, Source};
+use super::{Accounts, DirectoryError, Found, Problem, Source};
 use crate::model::{ServiceId, ServiceSpec};
 use crate::os::ownership::flaw;
 
 /// One file, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surveyed {
+pub struct Examined {
     /// The file.
     pub path: PathBuf,
     /// What it is here.
@@ -46,24 +46,24 @@ pub enum Role {
 ///
 /// # Errors
 /// The directory can't be opened or listed.
-pub fn survey(
+pub fn examine(
     source: &Source,
     only: Option<&Path>,
     live: bool,
     accounts: &dyn Accounts,
-) -> Result<Vec<Surveyed>, DirectoryError> {
+) -> Result<Vec<Examined>, DirectoryError> {
     let euid = accounts.own().0;
     let folder = Folder::open(&source.directory, live.then_some(euid))?;
-    let mut survey = Survey::of(&folder, source)?;
-    let settings = survey.settings(&folder, accounts).unwrap_or_default();
+    let mut inventory = Inventory::of(&folder, source)?;
+    let settings = inventory.settings(&folder, accounts).unwrap_or_default();
     let wanted = |path: &Path| only.is_none_or(|only| only.file_name() == path.file_name());
     let mut found = Vec::new();
-    for conf in survey.confs.iter().filter(|conf| wanted(&conf.path)) {
+    for conf in inventory.confs.iter().filter(|conf| wanted(&conf.path)) {
         let id = conf.id.clone();
         let (role, tie) = match &conf.rank {
             Rank::Winner => (Role::Here(id), None),
-            Rank::Tie(others) => (Role::Here(id), Some(survey.tie(others))),
-            Rank::Overridden(by) => (Role::Overridden(id, survey.confs[*by].path.clone()), None),
+            Rank::Tie(others) => (Role::Here(id), Some(inventory.tie(others))),
+            Rank::Overridden(by) => (Role::Overridden(id, inventory.confs[*by].path.clone()), None),
             Rank::OtherHost => (Role::OtherHost(id), None),
         };
         let (mut problems, spec) = match conf.read(&folder, Ok(&settings), conf.accounts(accounts)) {
@@ -73,9 +73,9 @@ pub fn survey(
         };
         problems.splice(0..0, tie);
         let distrust = distrust(&conf.path, live, euid);
-        found.push(Surveyed { path: conf.path.clone(), role, problems, distrust, spec });
+        found.push(Examined { path: conf.path.clone(), role, problems, distrust, spec });
     }
-    found.extend(others(&mut survey, &folder).into_iter().filter(|one| wanted(&one.path)).map(|mut one| {
+    found.extend(others(&mut inventory, &folder).into_iter().filter(|one| wanted(&one.path)).map(|mut one| {
         one.distrust = distrust(&one.path, live, euid);
         one
     }));
@@ -84,18 +84,18 @@ pub fn survey(
 }
 
 /// The settings, also those of other hosts, and the strays.
-fn others(survey: &mut Survey, folder: &Folder) -> Vec<Surveyed> {
-    let file = |path: PathBuf, role, problems| Surveyed { path, role, problems, distrust: None, spec: None };
+fn others(inventory: &mut Inventory, folder: &Folder) -> Vec<Examined> {
+    let file = |path: PathBuf, role, problems| Examined { path, role, problems, distrust: None, spec: None };
     let mut found = Vec::new();
-    if let Some((path, ..)) = &survey.settings_file {
-        let problems = survey.strays.remove(path).unwrap_or_default();
+    if let Some((path, ..)) = &inventory.settings_file {
+        let problems = inventory.strays.remove(path).unwrap_or_default();
         found.push(file(path.clone(), Role::Settings, problems));
     }
-    for (path, problems) in survey.other_settings(folder) {
+    for (path, problems) in inventory.other_settings(folder) {
         found.push(file(path, Role::OtherSettings, problems));
     }
     found.extend(
-        std::mem::take(&mut survey.strays).into_iter().map(|(path, problems)| file(path, Role::Stray, problems)),
+        std::mem::take(&mut inventory.strays).into_iter().map(|(path, problems)| file(path, Role::Stray, problems)),
     );
     found
 }

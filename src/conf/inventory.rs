@@ -1,0 +1,185 @@
+//! The files of a conf directory, sorted out by their names, and read one by one.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::FileType;
+use std::path::{Path, PathBuf};
+
+use super::folder::{FileText, Folder, Listing};
+use super::host::Hosts;
+use super::name::{self, Named, Rank, rank};
+use super::{Accounts, AnyAccounts, DirectoryError, Found, Problem, Settings, Source, lower};
+use crate::model::ServiceId;
+
+/// A conf file among the others.
+pub(super) struct ConfFile {
+    pub(super) id: ServiceId,
+    pub(super) path: PathBuf,
+    pub(super) rank: Rank,
+    name: OsString,
+    kind: Option<FileType>,
+}
+
+/// The names of a directory, sorted out.
+pub(super) struct Inventory {
+    pub(super) confs: Vec<ConfFile>,
+    pub(super) strays: BTreeMap<PathBuf, Vec<Problem>>,
+    /// The `herder.json` that holds here.
+    pub(super) settings_file: Option<(PathBuf, OsString, Option<FileType>)>,
+    /// Those of other hosts and overridden ones.
+    other_settings: Vec<(PathBuf, OsString, Option<FileType>)>,
+    settings_tied: bool,
+    pub(super) whole: bool,
+    pub(super) conf_count: usize,
+}
+
+impl Inventory {
+    pub(super) fn of(folder: &Folder, source: &Source) -> Result<Self, DirectoryError> {
+        let Listing { names, whole } = folder.list()?;
+        let mut inventory = Self {
+            confs: Vec::new(),
+            strays: BTreeMap::new(),
+            settings_file: None,
+            other_settings: Vec::new(),
+            settings_tied: false,
+            whole,
+            conf_count: 0,
+        };
+        if let Some(flaw) = &folder.flaw {
+            inventory.strays.insert(source.directory.clone(), vec![flaw.clone()]);
+        }
+        let mut confs = Vec::new();
+        let mut settings = Vec::new();
+        for (at, (name, _)) in names.iter().enumerate() {
+            let named = name::read(name);
+            let is_conf = Path::new(name).extension().is_some_and(|ending| ending == "conf");
+            inventory.conf_count += usize::from(is_conf && named != Named::Ignored);
+            match named {
+                Named::Conf(id, hosts) => confs.push((id, hosts, at)),
+                Named::Settings(hosts) => settings.push((hosts, at)),
+                Named::Ignored => {}
+                Named::Wrong(why) => {
+                    inventory.strays.insert(source.directory.join(name), vec![Problem::of_file(why)]);
+                }
+            }
+        }
+        inventory.rank_confs(&names, confs, source);
+        inventory.rank_settings(&names, settings, source);
+        Ok(inventory)
+    }
+
+    fn rank_confs(
+        &mut self,
+        names: &[(OsString, Option<FileType>)],
+        confs: Vec<(ServiceId, Hosts, usize)>,
+        source: &Source,
+    ) {
+        let keyed: Vec<(&ServiceId, &Hosts)> = confs.iter().map(|(id, hosts, _)| (id, hosts)).collect();
+        let ranks = rank(&keyed, &source.host);
+        let files = confs.into_iter().zip(ranks).map(|((id, _, at), rank)| {
+            let (name, kind) = names[at].clone();
+            ConfFile { id, path: source.directory.join(&name), rank, name, kind }
+        });
+        self.confs = files.collect();
+    }
+
+    fn rank_settings(
+        &mut self,
+        names: &[(OsString, Option<FileType>)],
+        settings: Vec<(Hosts, usize)>,
+        source: &Source,
+    ) {
+        let keyed: Vec<((), &Hosts)> = settings.iter().map(|(hosts, _)| ((), hosts)).collect();
+        let path = |place: usize| source.directory.join(&names[settings[place].1].0);
+        for (place, rank) in rank(&keyed, &source.host).into_iter().enumerate() {
+            let (name, kind) = names[settings[place].1].clone();
+            match rank {
+                Rank::Winner => self.settings_file = Some((path(place), name, kind)),
+                Rank::OtherHost | Rank::Overridden(_) => self.other_settings.push((path(place), name, kind)),
+                Rank::Tie(others) => {
+                    self.settings_tied = true;
+                    let others: Vec<PathBuf> = others.into_iter().map(path).collect();
+                    self.strays.insert(path(place), vec![tie(others.iter().map(PathBuf::as_path))]);
+                }
+            }
+        }
+    }
+
+    /// The settings that hold here, or the one problem that every conf has if they have some.
+    pub(super) fn settings(&mut self, folder: &Folder, accounts: &dyn Accounts) -> Result<Settings, Problem> {
+        if self.settings_tied {
+            return Err(Problem::of_file("several herder.json are as specific, expected one that wins"));
+        }
+        let Some((path, name, kind)) = &self.settings_file else { return Ok(Settings::default()) };
+        let read = match folder.read(name, *kind) {
+            FileText::Good(text) if folder.flaw.is_none() => Settings::read(&text, accounts),
+            FileText::Good(_) => Err(folder.flaw.iter().cloned().collect()),
+            FileText::Refused(problem) => Err(vec![problem]),
+            FileText::Gone => Err(vec![Problem::passing("cannot read the file: it is gone")]),
+        };
+        read.map_err(|problems| {
+            let passing = problems.iter().all(|problem| problem.passing);
+            self.strays.insert(path.clone(), problems);
+            let message = format!("{} has problems, and nothing is started without its settings", name.display());
+            Problem { passing, ..Problem::of_file(message) }
+        })
+    }
+
+    /// Reads the settings that do not hold here.
+    pub(super) fn other_settings(&self, folder: &Folder) -> Vec<(PathBuf, Vec<Problem>)> {
+        let problems = |name: &OsString, kind: &Option<FileType>| match folder.read(name, *kind) {
+            FileText::Good(text) => Settings::read(&text, &AnyAccounts).err().unwrap_or_default(),
+            FileText::Refused(problem) => vec![problem],
+            FileText::Gone => Vec::new(),
+        };
+        self.other_settings.iter().map(|(path, name, kind)| (path.clone(), problems(name, kind))).collect()
+    }
+
+    /// The problem of a conf that ties with others.
+    pub(super) fn tie(&self, others: &[usize]) -> Problem {
+        tie(others.iter().map(|at| self.confs[*at].path.as_path()))
+    }
+}
+
+fn tie<'p>(others: impl Iterator<Item = &'p Path>) -> Problem {
+    let mut names: Vec<_> = others.filter_map(Path::file_name).map(|name| name.display().to_string()).collect();
+    names.sort();
+    Problem::of_file(format!("{} means this host as closely, expected one file that wins", names.join(", ")))
+}
+
+impl ConfFile {
+    /// Reads and lowers it; `None` if the file is gone.
+    pub(super) fn read(
+        &self,
+        folder: &Folder,
+        settings: Result<&Settings, &Problem>,
+        accounts: &dyn Accounts,
+    ) -> Option<Found> {
+        let broken = |problems, text| Some(Found::Broken { path: self.path.clone(), problems, text });
+        let text = match folder.read(&self.name, self.kind) {
+            FileText::Good(text) => text,
+            FileText::Refused(problem) => return broken(vec![problem], None),
+            FileText::Gone => return None,
+        };
+        if let Some(flaw) = &folder.flaw {
+            return broken(vec![flaw.clone()], None);
+        }
+        let lowered = match settings {
+            Ok(settings) => lower(&self.id, &text, settings, accounts),
+            // Its own problems are told as well, as far as they can be seen without the settings.
+            Err(problem) => {
+                let own = lower(&self.id, &text, &Settings::default(), accounts).err().unwrap_or_default();
+                Err(std::iter::once(problem.clone()).chain(own).collect())
+            }
+        };
+        match lowered {
+            Ok(spec) => Some(Found::Good { spec: Box::new(spec), path: self.path.clone(), text }),
+            Err(problems) => broken(problems, Some(text)),
+        }
+    }
+
+    /// The accounts that its users and groups are looked up in: a conf of another host can't be asked for here.
+    pub(super) fn accounts<'a>(&self, here: &'a dyn Accounts) -> &'a dyn Accounts {
+        if self.rank == Rank::OtherHost { &AnyAccounts } else { here }
+    }
+}
