@@ -7,5 +7,5 @@ pub mod conf;
 pub mod front;
 pub mod herder;
 pub mod model;
-pub mod os;
+pub(crate) mod os;
 pub mod process;

@@ -33,17 +33,17 @@ pub enum Role {
     Schema,
 }
 
-/// Where things are, as far as the user says so.
+/// Where things are, as far as the command line says so; whoever finds them looks at the variables, too.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// The directory of the conf files [default: ~/.dherder]
-    #[arg(long, global = true, value_name = "DIR", env = "DHERDER_CONFIG_DIR", hide_env_values = true)]
+    /// The directory of the conf files [env: DHERDER_CONFIG_DIR] [default: ~/.dherder]
+    #[arg(long, global = true, value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
-    /// The directory of lock, control socket and logs [default: ~/.local/state/dherder/<host>]
-    #[arg(long, global = true, value_name = "DIR", env = "DHERDER_STATE_DIR", hide_env_values = true)]
+    /// The directory of lock, control socket and logs [env: DHERDER_STATE_DIR] [default: ~/.local/state/dherder/<host>]
+    #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// The name of this host, which <id>@<host>.conf is matched with [default: the kernel's]
-    #[arg(long, global = true, value_name = "NAME", env = "DHERDER_HOST", hide_env_values = true)]
+    /// The name of this host, which <id>@<host>.conf is matched with [env: DHERDER_HOST] [default: the kernel's]
+    #[arg(long, global = true, value_name = "NAME")]
     pub host: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 ///
 /// # Errors
 /// The socket is not a connected unix socket, or the kernel is older than 4.13.
-pub fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+pub(crate) fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups: Vec<libc::gid_t> = vec![0; 32];
     loop {
         let mut bytes = libc::socklen_t::try_from(size_of_val(groups.as_slice())).map_err(io::Error::other)?;
@@ -40,7 +40,7 @@ pub fn groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
 ///
 /// # Errors
 /// There is no such process.
-pub fn exit_descriptor(pid: u32) -> io::Result<OwnedFd> {
+pub(crate) fn exit_descriptor(pid: u32) -> io::Result<OwnedFd> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     // SAFETY: pidfd_open(2) takes two integers and touches no memory.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };

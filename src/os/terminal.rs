@@ -4,7 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// How many columns the terminal has; `None` where the descriptor is no terminal or does not know (`TIOCGWINSZ`).
-pub fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
+pub(crate) fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one `winsize` to the pointer, which is that of a live one.
     let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
