@@ -8,6 +8,11 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{Exit, OrderArguments, ReloadArguments, StatusArguments, Terminal};
 
+const CONFIG_DIR_HELP: &str = "The directory of the conf files [env: DHERDER_CONFIG_DIR] [default: ~/.dherder]";
+const STATE_DIR_HELP: &str = "The directory of lock, control socket and logs [env: DHERDER_STATE_DIR] \
+                              [default: ~/.local/state/dherder/<host>]";
+const HOST_HELP: &str = "The name of this host, which <id>@<host>.conf is matched with [env: DHERDER_HOST] \
+                         [default: the kernel's]";
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
@@ -36,14 +41,14 @@ pub enum Role {
 /// Where things are, as far as the command line says so; whoever finds them looks at the variables, too.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// The directory of the conf files [env: DHERDER_CONFIG_DIR] [default: ~/.dherder]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The conf directory.
+    #[arg(long, global = true, value_name = "DIR", help = CONFIG_DIR_HELP)]
     pub config_dir: Option<PathBuf>,
-    /// The directory of lock, control socket and logs [env: DHERDER_STATE_DIR] [default: ~/.local/state/dherder/<host>]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The state directory.
+    #[arg(long, global = true, value_name = "DIR", help = STATE_DIR_HELP)]
     pub state_dir: Option<PathBuf>,
-    /// The name of this host, which <id>@<host>.conf is matched with [env: DHERDER_HOST] [default: the kernel's]
-    #[arg(long, global = true, value_name = "NAME")]
+    /// The name of this host.
+    #[arg(long, global = true, value_name = "NAME", help = HOST_HELP)]
     pub host: Option<String>,
 }
 
