@@ -354,17 +354,38 @@ fn a_request_may_arrive_byte_by_byte() {
 }
 
 #[test]
-fn more_connections_than_are_served_at_a_time_wait_and_are_served() {
-    let door = Door::open(&["web"]);
-    let mut idle: Vec<UnixStream> = (0..200).map(|_| connect(&door.socket())).collect();
-    let mut late = connect(&door.socket());
-    write!(late, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    idle.truncate(100);
-    assert_eq!(read_answer(&mut late).body, "ok\n");
-    for stream in &mut idle {
-        write!(stream, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+fn a_client_that_has_no_more_to_say_still_gets_the_answer_that_it_waits_for() {
+    let door = Door::open(&["good"]);
+    let mut stream = connect(&door.socket());
+    let body = r#"{"settle_ms":100}"#;
+    let length = body.len();
+    write!(stream, "POST /v1/services/good/start HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")
+        .unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_answer(&mut stream).json()["results"][0]["message"], "started");
+}
+
+#[actix::test]
+async fn of_more_connections_than_are_served_at_a_time_the_last_ones_wait() {
+    let (state, access) = (tempfile::tempdir().unwrap(), Access::of_this_process(None));
+    let herder = actix::Actor::start(FakeHerder::new(&[], Told::default(), tokio::sync::oneshot::channel().0));
+    let path = state.path().join("control.sock");
+    let server = front::serve(front::bind(&path, &access).unwrap(), herder, identity(state.path()), access);
+    // Time passes only while nobody has anything to do.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(tokio::net::UnixStream::connect(&path).await.unwrap());
     }
-    assert!(idle.iter_mut().all(|stream| read_answer(stream).status == 200));
+    let mut late = tokio::net::UnixStream::connect(&path).await.unwrap();
+    late.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(parse(&answer).body, "ok\n");
+    // It was its turn when the first of the idle ones had been hung up on.
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    server.close().await;
 }
 
 #[actix::test]
@@ -447,4 +468,52 @@ fn a_stranger_is_refused() {
     assert_eq!((&problem["status"], &problem["title"]), (&403.into(), &"forbidden".into()));
     assert!(problem["detail"].as_str().unwrap().contains("user 65534"), "{problem}");
     assert_eq!(door.told(), Vec::<String>::new());
+}
+
+/// Not a test of its own: what [`without_a_descriptor_left_the_door_waits_and_does_not_spin`] runs in a process whose
+/// descriptors are counted.
+#[actix::test]
+async fn as_an_exhausted_daemon() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    if std::env::var_os("FRONT_TEST_EXHAUST").is_none() {
+        return;
+    }
+    let (state, access) = (tempfile::tempdir().unwrap(), Access::of_this_process(None));
+    let herder = actix::Actor::start(FakeHerder::new(&[], Told::default(), tokio::sync::oneshot::channel().0));
+    let path = state.path().join("control.sock");
+    let server = front::serve(front::bind(&path, &access).unwrap(), herder, identity(state.path()), access);
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+
+    setrlimit(Resource::RLIMIT_NOFILE, 64, getrlimit(Resource::RLIMIT_NOFILE).unwrap().1).unwrap();
+    let mut hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+    // The last descriptor is the client's: the daemon has none to accept it with.
+    hoard.pop();
+    let mut client = tokio::net::UnixStream::connect(&path).await.unwrap();
+    client.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    // Time passes only while nobody has anything to do: a daemon that tries again and again would never let it.
+    let mut answer = String::new();
+    let early = tokio::time::timeout(Duration::from_millis(1500), client.read_to_string(&mut answer)).await;
+    assert!(early.is_err(), "{answer}");
+    hoard.clear();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(parse(&answer).body, "ok\n");
+    print!("<<waited {} s>>", began.elapsed().as_secs());
+    server.close().await;
+}
+
+#[test]
+fn without_a_descriptor_left_the_door_waits_and_does_not_spin() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["as_an_exhausted_daemon", "--exact", "--nocapture"])
+        .env("FRONT_TEST_EXHAUST", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("<<waited 2 s>>"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
