@@ -34,7 +34,7 @@ pub enum Role {
     Schema,
 }
 
-/// Where things are, as far as the user says so.
+/// Where things are, as far as the command line says so; whoever finds them looks at the variables, too.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlaceArguments {
     /// The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]
@@ -229,8 +229,8 @@ mod tests {
         };
         let client = |verb| Ok(Role::Client(Overrides::default(), verb));
         for (line, expected) in [
-            ("", Ok(Role::Daemon(Overrides::default()))),
-            ("run", Ok(Role::Daemon(Overrides::default()))),
+            ("", Ok(Role::Daemon(Overrides::default(), RunArguments::default()))),
+            ("run", Ok(Role::Daemon(Overrides::default(), RunArguments::default()))),
             ("status a b", client(Verb::Status(StatusArguments { ids: vec!["a".into(), "b".into()], json: false }))),
             ("start a", client(Verb::Start(order(&["a"])))),
             ("stop a", client(Verb::Stop(order(&["a"])))),

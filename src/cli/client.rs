@@ -141,11 +141,12 @@ impl Daemon {
         // Its end is seen by whoever waits for the answer; it ends with the runtime at the latest.
         tokio::spawn(connection);
 
-        let request = Request::builder()
-            .method(question.method.clone())
-            .uri(question.path.as_str())
-            .header(HOST, "daemonherder")
-            .header(CONTENT_TYPE, "application/json")
+        let mut request =
+            Request::builder().method(question.method.clone()).uri(question.path.as_str()).header(HOST, "daemonherder");
+        if !question.body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request
             .body(Full::new(Bytes::from(question.body.clone())))
             .map_err(|error| Silence::Final(Failure::NotUnderstood(error.to_string())))?;
         let answer = sender.send_request(request).await.map_err(|error| self.silence(&error))?;

@@ -2,7 +2,7 @@
 //!
 //! `main` parses the command line ([`parse`]) into a [`Role`]; the daemon's role goes to the daemon, a verb that speaks
 //! to a daemon to [`run`]. A verb is one file with its arguments, its rendering and its tests; all of them speak through
-//! [`client`] and in the types of `api/`.
+//! `client` and in the types of `api/`.
 //!
 //! What never happens here: a word on stdout beside the one document of `--json`, an escape sequence without a terminal,
 //! an exit code that is not in [`Exit`].
@@ -33,7 +33,6 @@ pub use schema::schema;
 pub use status::StatusArguments;
 pub use style::Style;
 pub use terminal::Terminal;
-
 
 use crate::conf::Places;
 

@@ -6,10 +6,8 @@ use actix::{Actor, Context, Handler, MessageResult};
 use tokio::sync::oneshot;
 
 use super::farewell::Farewell;
-use super::load::{Confs, Loading};
-use super::messages::{
-    Applied, Command, GetSettings, Order, Overview, Reload, ReloadError, Subscribe, Survey, UnknownServices,
-};
+use super::load::{Confs, Loading, Request};
+use super::messages::{Command, GetSettings, Order, Overview, Subscribe, Survey, UnknownServices};
 use super::roster::Roster;
 use crate::bus::{Bus, Subscription};
 use crate::model::ServiceId;
@@ -25,7 +23,7 @@ pub struct Herder {
     pub(super) confs: Option<Confs>,
     pub(super) loading: Loading,
     /// Reloads that wait for their turn.
-    pub(super) reloads: VecDeque<(Reload, Option<oneshot::Sender<Result<Applied, ReloadError>>>)>,
+    pub(super) reloads: VecDeque<Request>,
     /// Services with a process that may still end.
     pub(super) living: usize,
     pub(super) farewell: Option<Farewell>,
@@ -35,7 +33,7 @@ pub struct Herder {
 
 impl Herder {
     /// A herd without services; it must be started on the thread of its spawner. What is in its conf directory runs from
-    /// the first [`Reload`] on; a herd without one is told its services by [`Supervise`](super::Supervise).
+    /// the first [`Reload`](super::Reload) on; a herd without one is told its services by [`Supervise`](super::Supervise).
     pub fn new(herd: Herd, confs: Option<Confs>) -> Self {
         Self {
             herd,

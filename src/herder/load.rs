@@ -29,11 +29,17 @@ impl From<Source> for Confs {
     }
 }
 
+/// A reload, and who waits for what it did.
+pub(super) struct Request {
+    reload: Reload,
+    done: Option<oneshot::Sender<Result<Applied, ReloadError>>>,
+}
+
 /// How far the reading of the confs is.
 #[derive(Default)]
 pub(super) struct Loading {
     /// The reload that is under way.
-    busy: Option<(Reload, Option<oneshot::Sender<Result<Applied, ReloadError>>>)>,
+    busy: Option<Request>,
     /// What keeps the herd from knowing what should run.
     pub(super) problems: Vec<String>,
     /// The problems of files that the log has told, so that each is told once.
@@ -48,6 +54,15 @@ pub(super) struct Loading {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Read(Result<Loaded, DirectoryError>);
+
+impl Request {
+    fn answer(self, result: Result<Applied, ReloadError>) {
+        if let Some(done) = self.done {
+            // Whoever asked may have gone.
+            let _ = done.send(result);
+        }
+    }
+}
 
 impl Handler<Reload> for Herder {
     type Result = ResponseFuture<Result<Applied, ReloadError>>;
@@ -64,20 +79,19 @@ impl Handler<Read> for Herder {
     type Result = ();
 
     fn handle(&mut self, Read(read): Read, ctx: &mut Self::Context) {
-        let Some((reload, done)) = self.loading.busy.take() else { return };
+        let Some(request) = self.loading.busy.take() else { return };
         let result = match read {
             _ if self.farewell.is_some() => Err(ReloadError::ShuttingDown),
             Ok(loaded) => {
                 self.retry_while(loaded.has_passing_problem(), ctx);
-                Ok(self.apply(loaded, reload, ctx))
+                Ok(self.apply(loaded, request.reload, ctx))
             }
             Err(error) => {
                 self.retry_while(true, ctx);
                 Err(self.unreadable(&error))
             }
         };
-        // Whoever asked may have gone.
-        let _ = done.map(|done| done.send(result));
+        request.answer(result);
         self.next_reload(ctx);
     }
 }
@@ -90,19 +104,18 @@ impl Herder {
         done: Option<oneshot::Sender<Result<Applied, ReloadError>>>,
         ctx: &mut Context<Self>,
     ) {
-        self.reloads.push_back((reload, done));
+        self.reloads.push_back(Request { reload, done });
         if self.loading.busy.is_none() {
             self.next_reload(ctx);
         }
     }
 
     fn next_reload(&mut self, ctx: &mut Context<Self>) {
-        let Some((reload, done)) = self.reloads.pop_front() else { return };
+        let Some(request) = self.reloads.pop_front() else { return };
         let Some(confs) = &self.confs else {
-            let _ = done.map(|done| done.send(Err(ReloadError::NoDirectory)));
-            return;
+            return request.answer(Err(ReloadError::NoDirectory));
         };
-        self.loading.busy = Some((reload, done));
+        self.loading.busy = Some(request);
         let (source, this) = (Arc::clone(&confs.source), ctx.address());
         tokio::task::spawn_blocking(move || this.do_send(Read(load(&source))));
     }

@@ -160,10 +160,10 @@ impl Actor for ServiceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(run) = self.life.note().phase.run() {
-            if !self.herd.spawner.adopt(run, reports(ctx)) {
-                ctx.notify(Reported { run, report: Report::Ended(Ending::Lost) });
-            }
+        if let Some(run) = self.life.note().phase.run()
+            && !self.herd.spawner.adopt(run, reports(ctx))
+        {
+            ctx.notify(Reported { run, report: Report::Ended(Ending::Lost) });
         }
         if self.life.note().phase == Phase::Exceeded {
             let wait = crate::policy::next_wait(self.life.note().last_wait, &self.spec.restart);
