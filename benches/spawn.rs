@@ -130,7 +130,8 @@ fn of_std(program: &Path, count: usize) {
     let mut children: Vec<_> = (0..count).map(|_| make()).collect();
     print("std::process", "start", &mut [begin.elapsed()]);
     let mut single = Vec::new();
-    for child in children.iter_mut().cycle().take(SINGLE) {
+    for index in (0..count).cycle().take(SINGLE) {
+        let child = children.get_mut(index).expect("the index is within the children");
         let begin = Instant::now();
         kill(child);
         *child = make();
