@@ -334,18 +334,10 @@ async fn events_tell_what_happened_in_order() {
     scene.exit("web", CRASH).await;
     scene.pass(Duration::from_secs(1)).await;
     scene.exit("web", CRASH).await;
-    let seen = states(&mut events, 7).await;
+    let seen = states(&mut events, 6).await;
     assert_eq!(
         seen,
-        [
-            State::Starting,
-            State::Running,
-            State::Backoff,
-            State::Starting,
-            State::Running,
-            State::Cooldown,
-            State::Cooldown
-        ]
+        [State::Starting, State::Running, State::Backoff, State::Starting, State::Running, State::Cooldown]
     );
 }
 

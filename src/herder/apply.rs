@@ -122,7 +122,8 @@ impl Herder {
         if let (None, Some(spec)) = (&entry.child, &wish.spec) {
             let actor = ServiceActor::new(Arc::clone(spec), self.herd.clone(), ctx.address().recipient());
             let life = Lifecycle::of(Note::new(now), Rules::from(&**spec));
-            entry.child = Some(Child { addr: actor.start(), spec: Arc::clone(spec), life, replaced: None });
+            entry.child =
+                Some(Child { addr: actor.start(), spec: Arc::clone(spec), life, replaced: None, untold: None });
         }
         entry
     }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use actix::Addr;
 
 use super::messages::ServiceStatus;
+use crate::bus::Happening;
 use crate::conf::Problem;
-use crate::model::{Moment, ServiceId, ServiceSpec, State, Wanted};
+use crate::model::{Death, Moment, ServiceId, ServiceSpec, State, Wanted};
 use crate::policy::{Lifecycle, Present};
 use crate::service::ServiceActor;
 
@@ -38,6 +39,8 @@ pub(super) struct Child {
     pub(super) life: Lifecycle,
     /// When the actor was last replaced after a panic.
     pub(super) replaced: Option<Moment>,
+    /// A state and a death that led to an exceeded intensity, until the verdict on it.
+    pub(super) untold: Option<(State, Option<Death>)>,
 }
 
 /// Every service by id.
@@ -105,6 +108,19 @@ impl Entry {
 }
 
 impl Child {
+    /// The event of having entered the present state.
+    pub(super) fn entered(&self, from: State, death: Option<Death>, now: Moment) -> Happening {
+        let note = self.life.note();
+        Happening::Entered {
+            from: Some(from),
+            state: self.life.state(),
+            reason: self.life.reason(now),
+            run: note.phase.run(),
+            pid: note.phase.alive().map(|(pid, _)| pid),
+            death,
+        }
+    }
+
     fn status(&self, id: &ServiceId, now: Moment) -> ServiceStatus {
         let (note, rules) = (self.life.note(), self.life.rules());
         let alive = note.phase.alive();

@@ -26,7 +26,7 @@ pub(crate) struct Account {
 
 /// Why a user or group was not found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AccountError {
+pub enum AccountError {
     /// The name service answered, and knows no such entry.
     #[error("no such {what}: {whom}")]
     Unknown {
