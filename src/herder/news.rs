@@ -1,5 +1,6 @@
 //! What the Herder makes of what its services tell.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ impl Herder {
     }
 
     fn replace_actor(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
-        let (herd, parent, now) = (self.herd.clone(), ctx.address().recipient(), self.herd.clock.now());
+        let (herd, parent, now) = (Rc::clone(&self.herd), ctx.address().recipient(), self.herd.clock.now());
         let Some(child) = self.roster.child_mut(id) else { return };
         let (spec, note) = (Arc::clone(&child.spec), child.life.note().clone());
         child.addr = ServiceActor::resumed(spec, note, herd, parent).start();

@@ -18,7 +18,7 @@ use crate::service::ServiceActor;
 /// One service.
 pub(super) struct Entry {
     /// Its actor; none where there never was a good spec.
-    pub(super) child: Option<Child>,
+    pub(super) child: Option<Box<Child>>,
     /// Its conf file; empty where no file tells of it.
     pub(super) conf: PathBuf,
     /// What is wrong with that file.
@@ -62,11 +62,11 @@ impl Roster {
     }
 
     pub(super) fn child_mut(&mut self, id: &ServiceId) -> Option<&mut Child> {
-        self.entries.get_mut(id)?.child.as_mut()
+        self.entries.get_mut(id)?.child.as_deref_mut()
     }
 
     pub(super) fn children(&self) -> impl Iterator<Item = &Child> {
-        self.entries.values().filter_map(|entry| entry.child.as_ref())
+        self.entries.values().filter_map(|entry| entry.child.as_deref())
     }
 
     /// The status of every service, by id.
