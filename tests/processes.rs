@@ -304,8 +304,8 @@ async fn umask_and_limits_are_the_services_and_the_logs_are_not() {
     if !within(NAME, &[]) {
         return;
     }
-    umask(Mode::from_bits_truncate(0o750));
     let herd = Herd::new();
+    umask(Mode::from_bits_truncate(0o750));
     let limit = Limit { soft: Bound::At(33), hard: Bound::At(44) };
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     for (number, mask, shown) in [(1, Some(0), "000"), (2, Some(0o777), "777"), (3, None, "750")] {
