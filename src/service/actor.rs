@@ -107,7 +107,10 @@ impl ServiceActor {
 
     fn launch(&mut self, run: RunId, launch: Result<Launch, LaunchError>, ctx: &mut Context<Self>) {
         match launch {
-            Ok(launch) => self.herd.spawner.launch(launch, self.reports(ctx)),
+            Ok(launch) => {
+                let reports = self.reports(ctx);
+                self.herd.spawner.launch(launch, reports);
+            }
             // By way of the mailbox, as every other end: a launch that fails at once must not recurse.
             Err(error) => ctx.notify(Reported { run, report: Report::Ended(Ending::NotLaunched(error)) }),
         }
@@ -167,9 +170,9 @@ impl Actor for ServiceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.reports(ctx);
+        let reports = self.reports(ctx);
         if let Some(run) = self.life.note().phase.run()
-            && !self.herd.spawner.adopt(run, self.reports(ctx))
+            && !self.herd.spawner.adopt(run, reports)
         {
             ctx.notify(Reported { run, report: Report::Ended(Ending::Lost) });
         }
