@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-use super::launch::{OutputTo, Record};
+use super::launch::Record;
 use super::raw::syscall;
 use crate::model::Stage;
 
@@ -58,14 +58,14 @@ pub(super) unsafe extern "C" fn begin(record: *mut c_void) -> ! {
 /// All steps in the order of [`Stage`]. It comes back only with an error.
 fn steps(record: &Record) -> Called<Infallible> {
     let enter = |stage: Stage| record.stage.store(stage as u8, Ordering::Release);
-    let order = &record.order;
 
     enter(Stage::Session);
     call(libc::SYS_setsid, [0; 3])?;
     close_others(record.pipe as usize)?;
 
     enter(Stage::Limits);
-    for (resource, limit) in &record.limits {
+    // SAFETY: the record leads to it, and both stay until the child is done.
+    for (resource, limit) in unsafe { &*record.limits } {
         call(libc::SYS_prlimit64, [0, *resource, ptr::from_ref(limit) as usize])?;
     }
 
@@ -73,35 +73,34 @@ fn steps(record: &Record) -> Called<Infallible> {
     let umask = call(libc::SYS_umask, [0o077, 0, 0])?;
     enter(Stage::Stdio);
     let stdin = open(NULL.as_ptr().cast(), libc::O_RDONLY)?;
-    let stdout = open_output(&order.stdout)?;
-    let stderr = match &order.stderr {
+    let stdout = open_output(record.stdout)?;
+    let stderr = match record.stderr {
         Some(output) => open_output(output)?,
         None => stdout,
     };
     for (fd, standard) in [(stdin, 0), (stdout, 1), (stderr, 2)] {
         call(libc::SYS_dup3, [fd, standard, 0])?;
     }
-    let umask = match order.umask {
+    let umask = match record.umask {
         Some(mask) => mask as usize,
         None => umask,
     };
     call(libc::SYS_umask, [umask, 0, 0])?;
 
-    if let Some(ids) = &order.ids {
-        let [uid, gid] = [ids.uid as usize, ids.gid as usize];
+    if let Some((uid, gid)) = record.ids {
         enter(Stage::Groups);
-        call(libc::SYS_setgroups, [ids.groups.len(), ids.groups.as_ptr() as usize, 0])?;
+        call(libc::SYS_setgroups, [record.groups.len(), record.groups.cast::<u32>() as usize, 0])?;
         enter(Stage::Gid);
-        refuse_unchanged(ids.gid)?;
-        call(libc::SYS_setresgid, [gid, gid, gid])?;
+        refuse_unchanged(gid)?;
+        call(libc::SYS_setresgid, [gid as usize; 3])?;
         enter(Stage::Uid);
-        refuse_unchanged(ids.uid)?;
-        call(libc::SYS_setresuid, [uid, uid, uid])?;
+        refuse_unchanged(uid)?;
+        call(libc::SYS_setresuid, [uid as usize; 3])?;
     }
 
     // As the service's user: what that user may not enter is refused.
     enter(Stage::Cwd);
-    call(libc::SYS_chdir, [order.cwd.as_ptr() as usize, 0, 0])?;
+    call(libc::SYS_chdir, [record.cwd as usize, 0, 0])?;
 
     enter(Stage::Signals);
     reset_signals();
@@ -129,19 +128,19 @@ fn close_others(pipe: usize) -> Called<()> {
     Ok(())
 }
 
-/// Opens one end of an output stream.
-fn open_output(output: &OutputTo) -> Called {
+/// Opens one end of an output stream: a file, or `/dev/null` where there is no path.
+fn open_output(path: *const c_char) -> Called {
+    if path.is_null() {
+        return open(NULL.as_ptr().cast(), libc::O_WRONLY);
+    }
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NOFOLLOW;
-    match output {
-        OutputTo::Null => open(NULL.as_ptr().cast(), libc::O_WRONLY),
-        OutputTo::File(path) => match open(path.as_ptr(), flags) {
-            Err(libc::ENOENT) => {
-                let made = make_parents(path.as_ptr());
-                // The failed mkdir says more than that the file is still not there.
-                open(path.as_ptr(), flags).map_err(|errno| made.err().unwrap_or(errno))
-            }
-            opened => opened,
-        },
+    match open(path, flags) {
+        Err(libc::ENOENT) => {
+            let made = make_parents(path);
+            // The failed mkdir says more than that the file is still not there.
+            open(path, flags).map_err(|errno| made.err().unwrap_or(errno))
+        }
+        opened => opened,
     }
 }
 
@@ -199,10 +198,10 @@ fn reset_signals() {
 /// Tries the programs as execvp(3) does: one that is not there, or not for this user, gives way to the next. Comes back
 /// with the reason why none was executed.
 fn execute(record: &Record) -> i32 {
-    let (argv, env) = (record.argv.as_ptr() as usize, record.env.as_ptr() as usize);
+    let (argv, env) = (record.argv as usize, record.env as usize);
     let mut denied = false;
     let mut last = libc::ENOENT;
-    let mut program = record.programs.as_ptr();
+    let mut program = record.programs;
     loop {
         // SAFETY: the array ends with a null pointer, at which the loop ends.
         let path = unsafe { program.read() };

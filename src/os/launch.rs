@@ -97,7 +97,7 @@ struct Loan {
     stack: Stack,
 }
 
-/// What parent and child share.
+/// What parent and child share. Its pointers lead to what lies beside it above the child's stack.
 #[derive(Debug)]
 pub(super) struct Record {
     /// Where the child stands: the number of a [`Stage`].
@@ -107,14 +107,23 @@ pub(super) struct Record {
     /// The writing end of the pipe.
     pub(super) pipe: RawFd,
     /// Limits in the kernel's form.
-    pub(super) limits: Vec<(usize, KernelLimit)>,
-    /// Null-terminated arrays of pointers into the order.
-    pub(super) programs: Vec<*const c_char>,
-    pub(super) argv: Vec<*const c_char>,
-    pub(super) env: Vec<*const c_char>,
-    /// What the pointers point into.
-    pub(super) order: Order,
+    pub(super) limits: *const [(usize, KernelLimit)],
+    /// Paths; null is `/dev/null`, and without one stderr is the same open file as stdout.
+    pub(super) stdout: *const c_char,
+    pub(super) stderr: Option<*const c_char>,
+    /// As in the order.
+    pub(super) umask: Option<u32>,
+    /// User and group.
+    pub(super) ids: Option<(u32, u32)>,
+    pub(super) groups: *const [u32],
+    pub(super) cwd: *const c_char,
+    /// Null-terminated arrays of strings.
+    pub(super) programs: *const *const c_char,
+    pub(super) argv: *const *const c_char,
+    pub(super) env: *const *const c_char,
 }
+
+const POINTER: usize = size_of::<usize>();
 
 /// Begins a launch and returns at once. `watch` is given the pipe that will hang up when the child is done, before there
 /// is a child: what can't be watched is not begun.
@@ -123,19 +132,19 @@ pub(super) struct Record {
 /// The system is out of something: descriptors, processes, memory (pipe2(2), clone3(2)), or `watch` failed. Nothing is
 /// left behind.
 pub(crate) fn launch(
-    order: Order,
+    order: &Order,
     stacks: &mut Stacks,
     watch: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
 ) -> io::Result<(Process, Flight)> {
     let (reading, writing) = pipe()?;
     watch(reading.as_fd())?;
-    let stack = stacks.take()?;
-    let record = NonNull::from(Box::leak(Box::new(Record::new(order, writing.as_raw_fd()))));
+    let mut stack = stacks.take(weight(order))?;
+    let record = Record::put(order, writing.as_raw_fd(), &mut stack);
     let loan = Loan { record, stack };
     match make_child(&loan) {
         Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
         Err(error) => {
-            stacks.give_back(loan.end());
+            stacks.give_back(loan.stack);
             Err(error)
         }
     }
@@ -153,7 +162,7 @@ impl Flight {
     pub(crate) fn land(mut self, stacks: &mut Stacks) -> Landing {
         let Some(loan) = self.loan.take() else { return Landing::Cut };
         let landing = loan.record().landing();
-        stacks.give_back(loan.end());
+        stacks.give_back(loan.stack);
         landing
     }
 }
@@ -174,31 +183,34 @@ impl Drop for Flight {
 
 impl Loan {
     fn record(&self) -> &Record {
-        // SAFETY: the record was leaked from a box for this loan and is freed only in `end`, which consumes the loan.
-        // Child and parent both read it; what the child writes is atomic.
+        // SAFETY: the record lies in the memory of the loan's stack. Child and parent both read it; what the child writes is
+        // atomic.
         unsafe { self.record.as_ref() }
-    }
-
-    /// Frees the record. The caller knows that no child uses it.
-    fn end(self) -> Stack {
-        // SAFETY: it came from a box, and this loan was the only way to it.
-        drop(unsafe { Box::from_raw(self.record.as_ptr()) });
-        self.stack
     }
 }
 
 impl Record {
-    fn new(order: Order, pipe: RawFd) -> Self {
-        Self {
+    /// Copies the order above the stack, and a record that leads to it.
+    fn put(order: &Order, pipe: RawFd, stack: &mut Stack) -> NonNull<Self> {
+        let limits: Vec<_> = order.limits.iter().map(|&(resource, limit)| (number(resource), limit.into())).collect();
+        let limits = stack.put(&limits);
+        let groups = stack.put(order.ids.as_ref().map_or(&[], |ids| &*ids.groups));
+        let record = Self {
             stage: AtomicU8::new(Stage::Fork as u8),
             errno: AtomicI32::new(0),
             pipe,
-            limits: order.limits.iter().map(|&(resource, limit)| (number(resource), limit.into())).collect(),
-            programs: pointers(&order.programs),
-            argv: pointers(&order.argv),
-            env: pointers(&order.env),
-            order,
-        }
+            limits,
+            stdout: put_output(&order.stdout, stack),
+            stderr: order.stderr.as_ref().map(|output| put_output(output, stack)),
+            umask: order.umask,
+            ids: order.ids.as_ref().map(|ids| (ids.uid, ids.gid)),
+            groups,
+            cwd: put_string(&order.cwd, stack),
+            programs: put_strings(&order.programs, stack),
+            argv: put_strings(&order.argv, stack),
+            env: put_strings(&order.env, stack),
+        };
+        stack.put_one(record)
     }
 
     fn stage(&self) -> Stage {
@@ -214,9 +226,43 @@ impl Record {
     }
 }
 
-/// A null-terminated array. The pointers stay valid when the strings' owner moves: they point to its heap.
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+/// How much room the copy of an order takes, at most.
+fn weight(order: &Order) -> usize {
+    let strings = |strings: &[CString]| strings.iter().map(string_weight).sum::<usize>() + POINTER;
+    let output = |output: &OutputTo| match output {
+        OutputTo::Null => 0,
+        OutputTo::File(path) => string_weight(path),
+    };
+    let limits = order.limits.len() * size_of::<(usize, KernelLimit)>();
+    let groups = order.ids.as_ref().map_or(0, |ids| ids.groups.len() * size_of::<u32>());
+    let outputs = output(&order.stdout) + order.stderr.as_ref().map_or(0, output);
+    let texts = string_weight(&order.cwd) + strings(&order.programs) + strings(&order.argv) + strings(&order.env);
+    // What alignment may take before each of the few parts.
+    let slack = 16 * POINTER;
+    limits + groups + outputs + texts + size_of::<Record>() + slack
+}
+
+/// A string, and a pointer to it.
+fn string_weight(string: &CString) -> usize {
+    string.as_bytes_with_nul().len() + POINTER
+}
+
+fn put_string(string: &CString, stack: &mut Stack) -> *const c_char {
+    stack.put(string.as_bytes_with_nul()).cast()
+}
+
+/// A null-terminated array of strings.
+fn put_strings(strings: &[CString], stack: &mut Stack) -> *const *const c_char {
+    let put = strings.iter().map(|string| put_string(string, stack));
+    let pointers: Vec<*const c_char> = put.chain([ptr::null()]).collect();
+    stack.put(&pointers).cast()
+}
+
+fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
+    match output {
+        OutputTo::Null => ptr::null(),
+        OutputTo::File(path) => put_string(path, stack),
+    }
 }
 
 fn make_child(loan: &Loan) -> io::Result<Process> {
