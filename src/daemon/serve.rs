@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use actix::{Actor, Addr, System};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::{StartError, StateDir, journal};
 use crate::conf::{Places, create_directory};
@@ -15,9 +16,6 @@ use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown, Subscribe};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, DirectSpawner, Place};
 use crate::service::{Herd, RunNumbers};
-
-/// A thread that read a conf or looked up a user ends this long after; one that stayed would wake up to end.
-const THREAD_PATIENCE: Duration = Duration::from_millis(5);
 
 /// So many events leave memory behind that is worth giving back.
 const BURST: u32 = 200;
@@ -39,7 +37,6 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
     let system = System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .thread_keep_alive(THREAD_PATIENCE)
             .build()
             .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
     });
@@ -137,11 +134,14 @@ async fn open_door(
 /// The number of `control.group`. Whom nobody knows, nobody is let in for.
 async fn group(name: String) -> Option<u32> {
     let asked = name.clone();
-    let found = tokio::task::spawn_blocking(move || os::account::group_by_name(&asked)).await;
-    match found {
-        Ok(Ok(gid)) => return Some(gid),
-        Ok(Err(error)) => log::error!("control.group {name}: {error}"),
-        Err(error) => log::error!("control.group {name}: {error}"),
+    let (found, result) = oneshot::channel();
+    // Whoever waits for it is right here.
+    let begun = os::aside(move || _ = found.send(os::account::group_by_name(&asked)));
+    match (begun, result.await) {
+        (Ok(()), Ok(Ok(gid))) => return Some(gid),
+        (Ok(()), Ok(Err(error))) => log::error!("control.group {name}: {error}"),
+        (Err(error), _) => log::error!("control.group {name}: {error}"),
+        (Ok(()), Err(error)) => log::error!("control.group {name}: {error}"),
     }
     None
 }

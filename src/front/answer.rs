@@ -9,7 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
-use tokio::task::spawn_blocking;
+use tokio::sync::oneshot;
 
 use super::body::{no_options, options};
 use super::document::{self, VERSION};
@@ -22,6 +22,7 @@ use super::route::{Route, route};
 use super::wall_clock::WallClock;
 use crate::api::{Accepted, CommandResults, ReloadOptions, StartOptions, UnknownName};
 use crate::herder::{Order, Overview, Reload, Shutdown, Survey};
+use crate::os;
 
 /// How many lines of the log of a service come with the news that it failed.
 const LAST_LINES: usize = 10;
@@ -169,9 +170,12 @@ impl Desk {
     }
 }
 
-/// Does slow work elsewhere; nothing where it panicked or the runtime ends.
+/// Does slow work elsewhere; nothing where it panicked or there is no thread for it.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    spawn_blocking(work).await.ok()
+    let (done, result) = oneshot::channel();
+    // Whoever asked may have gone by the time it is done.
+    os::aside(move || _ = done.send(work())).ok()?;
+    result.await.ok()
 }
 
 fn unknown(id: &str, overview: &Overview) -> Refusal {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::actor::Herder;
 use super::messages::{Applied, Reload, ReloadError};
 use crate::conf::{DirectoryError, Loaded, Problem, Settings, Source, load};
+use crate::os;
 
 /// The first wait before confs with passing problems are read again, doubled each time.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -117,7 +118,10 @@ impl Herder {
         };
         self.loading.busy = Some(request);
         let (source, this) = (Arc::clone(&confs.source), ctx.address());
-        tokio::task::spawn_blocking(move || this.do_send(Read(load(&source))));
+        let path = confs.source.directory.clone();
+        if let Err(source) = os::aside(move || this.do_send(Read(load(&source)))) {
+            ctx.notify(Read(Err(DirectoryError::List { path, source })));
+        }
     }
 
     fn unreadable(&mut self, error: &DirectoryError) -> ReloadError {

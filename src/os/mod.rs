@@ -4,6 +4,7 @@
 //! block with its reason. What never happens here: a decision, a runtime, a log line, an allocation between clone and exec.
 
 pub(crate) mod account;
+mod aside;
 mod background;
 mod child;
 mod clock;
@@ -18,6 +19,7 @@ mod raw;
 mod stack;
 pub(crate) mod terminal;
 
+pub(crate) use aside::aside;
 pub(crate) use background::{leave_terminal, let_go_of_output};
 pub use clock::Clock;
 pub(crate) use epoll::{Epoll, Events};

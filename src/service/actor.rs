@@ -8,6 +8,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Spaw
 use super::context::Herd;
 use super::messages::{Adjust, Instruct, News, Prepared, Replace, Reported, ServiceNews};
 use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Signal, Stage, StopScope};
+use crate::os;
 use crate::policy::{Effect, Effects, Input, Lifecycle, Phase, Rules};
 use crate::process::{Launch, Report, Reports, SignalError, Whom, prepare, takes_time};
 
@@ -91,12 +92,16 @@ impl ServiceActor {
             (Arc::clone(&self.spec), Arc::clone(&self.herd.place), Arc::clone(&self.herd.baseline));
         let this = ctx.address().downgrade();
         // The thread may hang in a name service or on a dead disk; it holds nothing that anybody else needs.
-        tokio::task::spawn_blocking(move || {
+        let begun = os::aside(move || {
             let launch = prepare(&spec, run, &place, &baseline);
             if let Some(this) = this.upgrade() {
                 this.do_send(Prepared { run, launch });
             }
         });
+        if let Err(error) = begun {
+            let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
+            ctx.notify(Prepared { run, launch: Err(LaunchError { stage: Stage::Fork, errno }) });
+        }
     }
 
     fn launch(&mut self, run: RunId, launch: Result<Launch, LaunchError>, ctx: &mut Context<Self>) {
