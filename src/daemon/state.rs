@@ -1,8 +1,8 @@
 //! The state directory: one daemon's own, for one conf directory on one host.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,10 @@ fn check_owner(path: &Path) -> Result<(), StateError> {
     let (owner, me) = (metadata.uid(), nix::unistd::geteuid().as_raw());
     if owner != me {
         return refused(format!("belongs to uid {owner}, and this is uid {me}"));
+    }
+    // What a `control.group` was given the last time, and is given again if it is still to have it: to pass through.
+    if metadata.mode() & 0o777 == 0o710 {
+        return std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io);
     }
     if metadata.mode() & 0o077 != 0 {
         return refused(format!("is open to others (mode {:o}, and must be 700)", metadata.mode() & 0o777));
