@@ -10,6 +10,7 @@ use actix::{Actor, AsyncContext, Context, Handler};
 use super::actor::Herder;
 use super::messages::{Applied, Dismiss, HerdEnded, Reload, Supervise, UnknownServices};
 use super::roster::{Child, Entry};
+use crate::bus::Happening;
 use crate::conf::{Found, Loaded, Problem};
 use crate::model::{ServiceId, ServiceSpec};
 use crate::policy::{Action, Because, Input, Lifecycle, Note, Rules, may_remove, plan};
@@ -85,7 +86,6 @@ impl Herder {
         let addr = &child.addr;
         match action {
             Action::Start => {
-                entry.leaving = false;
                 // An actor that is new has it already.
                 if !Arc::ptr_eq(&before, &spec) {
                     addr.do_send(Adjust(spec));
@@ -109,9 +109,38 @@ impl Herder {
                 entry.leaving = true;
                 child.addr.do_send(Instruct(Input::Leave));
             }
-            (Action::Remove, None) => self.left(id),
+            (Action::Remove, None) => self.remove(id),
             (_, _) => {}
         }
+    }
+
+    /// The last that is heard of an actor whose service left the herd. If a conf for it came back while it ended, it
+    /// begins anew with what that says.
+    pub(super) fn left(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
+        let Some(entry) = self.roster.entries.get_mut(id) else { return };
+        let (leaving, old) = (entry.leaving, entry.child.take());
+        if leaving {
+            return self.remove(id);
+        }
+        let spec = old.map(|child| Arc::clone(&child.spec)).filter(|_| entry.problems.is_empty());
+        let wish = Wish { spec, conf: entry.conf.clone(), problems: entry.problems.clone() };
+        let start = self.farewell.is_none() && wish.spec.as_ref().is_some_and(|spec| spec.enabled);
+        let entry = self.enlist(id, wish, ctx);
+        match &entry.child {
+            Some(child) if start => child.addr.do_send(Instruct(Input::Start(Because::Loaded))),
+            Some(_) => {}
+            None => {
+                let what = entry.invalid();
+                self.publish(id.clone(), what);
+            }
+        }
+        self.farewell_goes_on();
+    }
+
+    fn remove(&mut self, id: &ServiceId) {
+        self.roster.entries.remove(id);
+        self.publish(id.clone(), Happening::Removed);
+        self.farewell_goes_on();
     }
 
     /// The entry of a service that has a conf, with its file and its problems; with an actor as soon as there is a spec.
@@ -124,6 +153,7 @@ impl Herder {
             leaving: false,
             since: now,
         });
+        entry.leaving = false;
         entry.conf = wish.conf;
         entry.problems = wish.problems;
         if let (None, Some(spec)) = (&entry.child, wish.spec) {

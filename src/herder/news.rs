@@ -31,7 +31,7 @@ impl Handler<ServiceNews> for Herder {
         match news {
             News::Changed { life, from, death } => self.changed(&id, *life, from, death),
             News::Exceeded { wait } => self.judge(&id, wait),
-            News::Gone => self.left(&id),
+            News::Gone => self.left(&id, ctx),
             News::Panicked => self.panicked(&id, ctx),
         }
     }
@@ -69,12 +69,6 @@ impl Herder {
             let verdict = verdict(child.life.rules().restart.exceeded, wait, fastrand::u8(..));
             child.addr.do_send(Instruct(Input::Verdict(verdict)));
         }
-    }
-
-    pub(super) fn left(&mut self, id: &ServiceId) {
-        self.roster.entries.remove(id);
-        self.publish(id.clone(), Happening::Removed);
-        self.farewell_goes_on();
     }
 
     /// A service whose actor panicked gets a fresh one, which goes on from the last note; its process is adopted.

@@ -23,7 +23,7 @@ pub(super) struct Entry {
     pub(super) conf: PathBuf,
     /// What is wrong with that file.
     pub(super) problems: Vec<Problem>,
-    /// Its conf is gone, and it is being ended.
+    /// Its conf is gone and has not come back, and it is being ended.
     pub(super) leaving: bool,
     /// Since when it is known.
     pub(super) since: Moment,
@@ -95,6 +95,12 @@ impl Entry {
         status.conf.clone_from(&self.conf);
         status.conf_problems.clone_from(&self.problems);
         status
+    }
+
+    /// The event of having lost its actor while its conf has problems.
+    pub(super) fn invalid(&self) -> Happening {
+        let (from, reason) = (Some(State::Stopped), self.invalid_reason());
+        Happening::Entered { from, state: State::Invalid, reason, run: None, pid: None, death: None }
     }
 
     /// Why it never ran: the first of its problems.
