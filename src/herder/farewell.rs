@@ -63,7 +63,7 @@ impl Herder {
         if !farewell.over {
             farewell.over = true;
             for child in self.roster.children().filter(|child| child.life.note().phase.run().is_some()) {
-                log::error!("{}: left behind: {}", child.spec.id, child.life.reason(self.herd.clock.now()));
+                log::error!("{}: left behind: {}", child.spec.id, child.reason(self.herd.clock.now()));
             }
         }
         for mourner in self.mourners.drain(..) {

@@ -11,7 +11,7 @@ use actix::Addr;
 use super::messages::ServiceStatus;
 use crate::bus::Happening;
 use crate::conf::Problem;
-use crate::model::{Death, Moment, ServiceId, ServiceSpec, State, Wanted};
+use crate::model::{Death, Ending, Moment, ProcessSpec, ServiceId, ServiceSpec, Stage, State, Wanted};
 use crate::policy::{Lifecycle, Present};
 use crate::service::ServiceActor;
 
@@ -120,10 +120,22 @@ impl Child {
         Happening::Entered {
             from: Some(from),
             state: self.life.state(),
-            reason: self.life.reason(now),
+            reason: self.reason(now),
             run: note.phase.run(),
             pid: note.phase.alive().map(|(pid, _)| pid),
             death,
+        }
+    }
+
+    /// Why it is in its state. The lifecycle knows steps and numbers only, so where a launch failed, this adds with what.
+    pub(super) fn reason(&self, now: Moment) -> String {
+        let reason = self.life.reason(now);
+        let Some(Ending::NotLaunched(error)) = self.life.note().deaths.front().map(|death| death.ending) else {
+            return reason;
+        };
+        match concerned(&self.spec.process, error.stage) {
+            Some(what) => reason.replacen(&error.to_string(), &format!("{error} ({what})"), 1),
+            None => reason,
         }
     }
 
@@ -135,7 +147,7 @@ impl Child {
             name: self.spec.name.clone(),
             state: self.life.state(),
             wanted: note.wanted,
-            reason: self.life.reason(now),
+            reason: self.reason(now),
             since: note.since,
             run: note.phase.run(),
             pid: alive.map(|(pid, _)| pid),
@@ -150,6 +162,21 @@ impl Child {
             conf: PathBuf::new(),
             conf_problems: Vec::new(),
         }
+    }
+}
+
+/// What of a conf a step of a launch is about.
+fn concerned(process: &ProcessSpec, stage: Stage) -> Option<String> {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    match stage {
+        Stage::EnvFile => path(&process.env_file),
+        Stage::Cwd => path(&process.cwd),
+        Stage::Exec => Some(process.cmd.clone()),
+        Stage::User | Stage::Groups | Stage::Gid | Stage::Uid => {
+            let names: Vec<_> = process.user.iter().chain(&process.group).map(String::as_str).collect();
+            Some(names.join(", ")).filter(|names| !names.is_empty())
+        }
+        Stage::Fork | Stage::Session | Stage::Limits | Stage::Stdio | Stage::Signals => None,
     }
 }
 
