@@ -1,0 +1,56 @@
+//! `run --detach`.
+
+use std::fs;
+
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::herd::{Herd, lives, open_to_others, sleeper};
+
+/// Ends the daemon in the background, whatever became of the scenario.
+struct Ends<'h>(&'h Herd);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.run("shutdown");
+    }
+}
+
+#[test]
+fn it_returns_when_the_daemon_answers_and_the_second_time_at_once() {
+    let herd = Herd::new();
+    herd.conf("web", &sleeper());
+    let ends = Ends(&herd);
+    let first = herd.run("run --detach");
+    assert_eq!((first.code, first.out.as_str(), first.err.as_str()), (0, "", ""));
+    // Its socket is open by now: there is no wait here.
+    let document = herd.document();
+    let pid = document["daemon"]["pid"].as_i64().unwrap();
+    assert_eq!(document["services"][0]["id"], "web");
+
+    let second = herd.run("run --detach");
+    assert_eq!((second.code, second.out.as_str(), second.err.as_str()), (0, "", ""));
+    assert_eq!(herd.document()["daemon"]["pid"], json!(pid));
+    assert!(herd.log().contains("web: running, pid "), "{}", herd.log());
+
+    let daemon = format!("/proc/{pid}");
+    let stat = fs::read_to_string(format!("{daemon}/stat")).unwrap();
+    let fields: Vec<_> = stat.split(' ').collect();
+    assert_eq!(fields[5], pid.to_string(), "a session of its own: {stat}");
+    for fd in 0..3 {
+        assert_eq!(fs::read_link(format!("{daemon}/fd/{fd}")).unwrap().to_str(), Some("/dev/null"));
+    }
+    assert_eq!(fs::read_link(format!("{daemon}/cwd")).unwrap().to_str(), Some("/"));
+    drop(ends);
+    assert!(!lives(Pid::from_raw(pid.try_into().unwrap())));
+}
+
+#[test]
+fn it_says_why_it_cannot() {
+    let herd = Herd::new();
+    fs::create_dir(herd.state()).unwrap();
+    open_to_others(&herd.state(), 0o755);
+    let done = herd.run("run --detach");
+    assert_eq!((done.code, done.out.as_str()), (2, ""));
+    assert!(done.err.contains("open to others"), "{done:?}");
+}

@@ -1,0 +1,18 @@
+//! The real binary from outside: a daemon with confs, a state directory and a home of its own, and its verbs.
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+
+mod herd;
+mod waiting;
+
+mod background;
+mod confs;
+mod crowd;
+mod door;
+mod launches;
+mod places;
+mod reloads;
+mod restarts;
+mod shortage;
+mod stops;
+mod surroundings;
+mod verbs;

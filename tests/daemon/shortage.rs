@@ -1,0 +1,94 @@
+//! A machine that is out of something.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+use crate::herd::{Herd, is_root, is_there, open_to_others, sleeper, with};
+
+/// One that is tried again soon.
+fn eager(conf: Value) -> Value {
+    with(conf, json!({"restart": {"intensity": 1, "cooldown": "100ms", "max_cooldown": "200ms"}}))
+}
+
+fn short_of(errno: Errno) -> impl Fn(&Value) -> bool {
+    move |service| service["last_exit"]["cause"] == "resources" && service["last_exit"]["errno"] == errno as i32
+}
+
+/// The services that run.
+fn running(herd: &Herd) -> Vec<String> {
+    let document = herd.document();
+    let services = document["services"].as_array().unwrap().iter();
+    let running = services.filter(|service| service["state"] == "running");
+    running.map(|service| service["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Whoever is out of something says so and is tried again; what runs goes on, and all run once there is room.
+fn lives_through(herd: &mut Herd, errno: Errno, count: usize) {
+    // Each is tried again and again, which gives way to one another's descriptors and processes at first.
+    herd.logged(": cooldown: ", 3 * count);
+    let ids: Vec<_> = (0..count).map(|number| format!("s{number:02}")).collect();
+    let short = ids.iter().rev().find(|id| herd.service(id)["state"] != "running").expect("one that does not run");
+    let service = herd.until(short, "ran short", short_of(errno));
+    assert_eq!(service["last_exit"]["stage"], "fork");
+    let text = std::io::Error::from(errno).to_string();
+    let reason = service["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("cannot make a process: ") && reason.contains(text.split(" (os").next().unwrap()),
+        "{reason}"
+    );
+    let up = running(herd);
+    assert!(!up.is_empty() && up.len() < count, "{up:?}");
+    // It may well be that the confs can't be read either now; then that is said, and changes nothing.
+    let reload = herd.run("reload");
+    assert!(reload.code == 0 || reload.err.contains("; nothing was changed"), "{reload:?}");
+    assert!(running(herd).len() >= up.len());
+
+    for id in &ids[..count - 3] {
+        herd.done(&format!("stop {id}"));
+    }
+    for id in &ids[count - 3..] {
+        herd.until_state(id, "running");
+    }
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn out_of_descriptors() {
+    let mut herd = Herd::new();
+    for number in 0..30 {
+        herd.conf(&format!("s{number:02}"), &eager(sleeper()));
+    }
+    herd.start_through("ulimit -n 32; exec \"$@\"");
+    lives_through(&mut herd, Errno::EMFILE, 30);
+}
+
+#[test]
+fn out_of_processes() {
+    if !is_root("a user of no privileges") || !is_there("prlimit", "out of processes") {
+        return;
+    }
+    // Nobody else has this number, so that the limit counts what is made here.
+    let uid = 61_000 + std::process::id() % 4000;
+    let mut herd = Herd::new();
+    for number in 0..12 {
+        herd.conf(&format!("s{number:02}"), &eager(sleeper()));
+    }
+    let binary = herd.public_binary();
+    std::fs::create_dir(herd.state()).unwrap();
+    open_to_others(&herd.state(), 0o700);
+    std::os::unix::fs::chown(herd.state(), Some(uid), Some(uid)).unwrap();
+    let mut command = Command::new("prlimit");
+    command
+        .arg("--nproc=8")
+        .arg(&binary)
+        .env_clear()
+        .env("HOME", herd.path().join("home"))
+        .env("PATH", "/usr/bin:/bin");
+    command.arg("--config-dir").arg(herd.confs()).arg("--state-dir").arg(herd.state());
+    command.uid(uid).gid(uid).current_dir("/");
+    herd.launch(command);
+    lives_through(&mut herd, Errno::EAGAIN, 12);
+}
