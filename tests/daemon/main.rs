@@ -5,6 +5,7 @@ mod herd;
 mod waiting;
 
 mod background;
+mod clock;
 mod confs;
 mod crowd;
 mod door;
