@@ -11,13 +11,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{StartError, StateDir, journal};
 use crate::conf::{Places, create_directory};
 use crate::front::{self, Access, Identity, Server};
-use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown};
+use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown, Subscribe};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, DirectSpawner, Place};
 use crate::service::{Herd, RunNumbers};
 
 /// A thread that read a conf or looked up a user ends this long after; one that stayed would wake up to end.
 const THREAD_PATIENCE: Duration = Duration::from_millis(5);
+
+/// So many events leave memory behind that is worth giving back.
+const BURST: u32 = 200;
+/// A burst is over when nothing has happened for so long.
+const QUIET: Duration = Duration::from_millis(300);
 
 pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
     os::keep_small();
@@ -80,7 +85,7 @@ async fn live(
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same.
     let _ = herder.send(Reload::default()).await;
     let server = open_door(places, state, &herder, since).await?;
-    os::give_back();
+    tokio::task::spawn_local(tidy_memory(herder.clone()));
     if detached {
         super::detach::tell_ready();
     }
@@ -88,6 +93,22 @@ async fn live(
     let ended = herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)));
     server.close().await;
     ended
+}
+
+/// Gives memory back when a burst of events (a start, a storm, a reload of many) is over. In between it waits for the next
+/// event only: with nothing happening there is no timer.
+async fn tidy_memory(herder: Addr<Herder>) {
+    let Ok(mut events) = herder.send(Subscribe).await else { return };
+    os::give_back();
+    let mut burst = 0;
+    while events.next().await.is_some() {
+        burst += 1;
+        if burst >= BURST {
+            while let Ok(Some(_)) = tokio::time::timeout(QUIET, events.next()).await {}
+            os::give_back();
+            burst = 0;
+        }
+    }
 }
 
 async fn open_door(

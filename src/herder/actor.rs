@@ -1,6 +1,7 @@
 //! The Herder itself: what it holds, and the messages that only look or pass on.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use actix::{Actor, Context, Handler, MessageResult};
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ use crate::service::{Herd, Instruct};
 
 /// The root actor of a herd.
 pub struct Herder {
-    pub(super) herd: Herd,
+    pub(super) herd: Rc<Herd>,
     pub(super) roster: Roster,
     pub(super) bus: Bus,
     /// Where the confs are; none in a herd that is told its services.
@@ -36,7 +37,7 @@ impl Herder {
     /// the first [`Reload`](super::Reload) on; a herd without one is told its services by [`Supervise`](super::Supervise).
     pub fn new(herd: Herd, confs: Option<Confs>) -> Self {
         Self {
-            herd,
+            herd: Rc::new(herd),
             roster: Roster::default(),
             bus: Bus::new(),
             confs,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, AsyncContext, Context, Handler};
@@ -120,9 +121,10 @@ impl Herder {
         entry.conf.clone_from(&wish.conf);
         entry.problems.clone_from(&wish.problems);
         if let (None, Some(spec)) = (&entry.child, &wish.spec) {
-            let actor = ServiceActor::new(Arc::clone(spec), self.herd.clone(), ctx.address().recipient());
+            let actor = ServiceActor::new(Arc::clone(spec), Rc::clone(&self.herd), ctx.address().recipient());
             let life = Lifecycle::of(Note::new(now), Rules::from(&**spec));
-            entry.child = Some(Child { addr: actor.start(), spec: Arc::clone(spec), life, replaced: None });
+            let spec = Arc::clone(spec);
+            entry.child = Some(Box::new(Child { addr: actor.start(), spec, life, replaced: None, untold: None }));
         }
         entry
     }

@@ -1,5 +1,6 @@
 //! What the Herder makes of what its services tell.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,25 +42,23 @@ impl Herder {
         let now = self.herd.clock.now();
         let Some(child) = self.roster.child_mut(id) else { return };
         let before = std::mem::replace(&mut child.life, life);
-        let (note, state) = (child.life.note(), child.life.state());
-        let (lived, lives) = (may_still_end(&before), may_still_end(&child.life));
-        let entered = state != from || note.phase.run() != before.note().phase.run() || death.is_some();
-        let what = if entered {
-            Happening::Entered {
-                from: Some(from),
-                state,
-                reason: child.life.reason(now),
-                run: note.phase.run(),
-                pid: note.phase.alive().map(|(pid, _)| pid),
-                death,
-            }
-        } else {
-            Happening::Adjusted
-        };
-        let changed = entered || before.rules() != child.life.rules();
-        self.living = self.living + usize::from(lives) - usize::from(lived);
-        if changed {
+        self.living = self.living + usize::from(may_still_end(&child.life)) - usize::from(may_still_end(&before));
+        if child.life.note().phase == Phase::Exceeded {
+            // Told together with the verdict, which is what this leads to.
+            child.untold = Some((from, death));
+            return;
+        }
+        let told = child.untold.take();
+        let entered = told.is_some()
+            || death.is_some()
+            || child.life.state() != from
+            || child.life.note().phase.run() != before.note().phase.run();
+        if entered {
+            let (from, death) = told.unwrap_or((from, death));
+            let what = child.entered(from, death, now);
             self.publish(id.clone(), what);
+        } else if before.rules() != child.life.rules() {
+            self.publish(id.clone(), Happening::Adjusted);
         }
         self.farewell_goes_on();
     }
@@ -92,7 +91,7 @@ impl Herder {
     }
 
     fn replace_actor(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
-        let (herd, parent, now) = (self.herd.clone(), ctx.address().recipient(), self.herd.clock.now());
+        let (herd, parent, now) = (Rc::clone(&self.herd), ctx.address().recipient(), self.herd.clock.now());
         let Some(child) = self.roster.child_mut(id) else { return };
         let (spec, note) = (Arc::clone(&child.spec), child.life.note().clone());
         child.addr = ServiceActor::resumed(spec, note, herd, parent).start();

@@ -9,15 +9,16 @@ use std::time::Duration;
 use actix::Addr;
 
 use super::messages::ServiceStatus;
+use crate::bus::Happening;
 use crate::conf::Problem;
-use crate::model::{Moment, ServiceId, ServiceSpec, State, Wanted};
+use crate::model::{Death, Moment, ServiceId, ServiceSpec, State, Wanted};
 use crate::policy::{Lifecycle, Present};
 use crate::service::ServiceActor;
 
 /// One service.
 pub(super) struct Entry {
     /// Its actor; none where there never was a good spec.
-    pub(super) child: Option<Child>,
+    pub(super) child: Option<Box<Child>>,
     /// Its conf file; empty where no file tells of it.
     pub(super) conf: PathBuf,
     /// What is wrong with that file.
@@ -38,6 +39,8 @@ pub(super) struct Child {
     pub(super) life: Lifecycle,
     /// When the actor was last replaced after a panic.
     pub(super) replaced: Option<Moment>,
+    /// A state and a death that led to an exceeded intensity, until the verdict on it.
+    pub(super) untold: Option<(State, Option<Death>)>,
 }
 
 /// Every service by id.
@@ -59,11 +62,11 @@ impl Roster {
     }
 
     pub(super) fn child_mut(&mut self, id: &ServiceId) -> Option<&mut Child> {
-        self.entries.get_mut(id)?.child.as_mut()
+        self.entries.get_mut(id)?.child.as_deref_mut()
     }
 
     pub(super) fn children(&self) -> impl Iterator<Item = &Child> {
-        self.entries.values().filter_map(|entry| entry.child.as_ref())
+        self.entries.values().filter_map(|entry| entry.child.as_deref())
     }
 
     /// The status of every service, by id.
@@ -105,6 +108,19 @@ impl Entry {
 }
 
 impl Child {
+    /// The event of having entered the present state.
+    pub(super) fn entered(&self, from: State, death: Option<Death>, now: Moment) -> Happening {
+        let note = self.life.note();
+        Happening::Entered {
+            from: Some(from),
+            state: self.life.state(),
+            reason: self.life.reason(now),
+            run: note.phase.run(),
+            pid: note.phase.alive().map(|(pid, _)| pid),
+            death,
+        }
+    }
+
     fn status(&self, id: &ServiceId, now: Moment) -> ServiceStatus {
         let (note, rules) = (self.life.note(), self.life.rules());
         let alive = note.phase.alive();

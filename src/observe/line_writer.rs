@@ -3,14 +3,16 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use super::rotating::RotatingFile;
 
 /// How many lines may wait. A burst of a thousand services, each with a few lines, fits.
 const WAITING: usize = 8192;
+/// How many bytes are written at a time, or a line more.
+const BATCH: usize = 32 << 10;
 
 /// Where the lines go.
 #[derive(Clone, Debug)]
@@ -23,9 +25,23 @@ pub(crate) enum Target {
 
 /// Takes lines and never blocks: a thread writes them. What does not fit is counted, and the count is written.
 pub(crate) struct LineWriter {
-    lines: Option<SyncSender<Vec<u8>>>,
-    lost: Arc<AtomicU64>,
+    handle: LineHandle,
     thread: Option<JoinHandle<()>>,
+}
+
+/// One that writes lines.
+#[derive(Clone)]
+pub(crate) struct LineHandle {
+    lines: Sender<Vec<u8>>,
+    queue: Arc<Queue>,
+}
+
+/// What both ends know of the lines between them. The channel itself has no bound, since a bounded one takes all of its
+/// memory at once and for ever.
+#[derive(Default)]
+struct Queue {
+    waiting: AtomicUsize,
+    lost: AtomicU64,
 }
 
 impl LineWriter {
@@ -34,36 +50,30 @@ impl LineWriter {
     /// # Errors
     /// There can be no thread.
     pub(crate) fn start(target: Target) -> io::Result<Self> {
-        let (sender, lines) = sync_channel(WAITING);
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&lost);
+        let (sender, lines) = channel();
+        let queue = Arc::new(Queue::default());
+        let handle = LineHandle { lines: sender, queue: Arc::clone(&queue) };
         let thread = std::thread::Builder::new()
             .name("daemon.log".to_owned())
             .stack_size(64 << 10)
-            .spawn(move || write_all(&lines, target, &counter))?;
-        Ok(Self { lines: Some(sender), lost, thread: Some(thread) })
+            .spawn(move || write_all(&lines, target, &queue))?;
+        Ok(Self { handle, thread: Some(thread) })
     }
 
     /// A handle that writes through the same thread; it does not keep the thread alive past this value's drop.
     pub(crate) fn handle(&self) -> LineHandle {
-        LineHandle { lines: self.lines.clone(), lost: Arc::clone(&self.lost) }
+        self.handle.clone()
     }
-}
-
-/// One that writes lines.
-pub(crate) struct LineHandle {
-    lines: Option<SyncSender<Vec<u8>>>,
-    lost: Arc<AtomicU64>,
 }
 
 impl Write for LineHandle {
     /// One call is one line, as env_logger makes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.lines.as_ref().map(|lines| lines.try_send(line.to_vec())) {
-            Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
+        // Counted before it is sent: the thread takes away only what was counted.
+        let room = self.queue.waiting.fetch_add(1, Ordering::Relaxed) < WAITING;
+        if !room || self.lines.send(line.to_vec()).is_err() {
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
@@ -73,23 +83,32 @@ impl Write for LineHandle {
     }
 }
 
-fn write_all(lines: &Receiver<Vec<u8>>, target: Target, lost: &AtomicU64) {
+fn write_all(lines: &Receiver<Vec<u8>>, target: Target, queue: &Queue) {
     let mut output: Box<dyn Write> = match target {
         Target::Stderr => Box::new(io::stderr()),
         Target::File(path) => Box::new(RotatingFile::new(path)),
     };
     let mut unwritten = 0;
-    while let Ok(line) = lines.recv() {
-        // An empty line is nobody's: it asks for the end.
-        if line.is_empty() {
-            return;
+    let mut open = true;
+    while open {
+        // What waits is written at once: a burst of lines is a few writes.
+        let Ok(mut batch) = lines.recv() else { return };
+        open = !batch.is_empty();
+        let mut taken = 1;
+        while open && batch.len() < BATCH {
+            let Ok(line) = lines.try_recv() else { break };
+            // An empty line is nobody's: it asks for the end.
+            open = !line.is_empty();
+            taken += 1;
+            batch.extend_from_slice(&line);
         }
-        let missing = lost.swap(0, Ordering::Relaxed) + unwritten;
+        queue.waiting.fetch_sub(taken, Ordering::Relaxed);
+        let missing = queue.lost.swap(0, Ordering::Relaxed) + unwritten;
         if missing > 0 && writeln!(output, "… {missing} lines of this log were lost").is_ok() {
             unwritten = 0;
         }
-        if output.write_all(&line).is_err() {
-            unwritten = missing + 1;
+        if output.write_all(&batch).is_err() {
+            unwritten = missing + taken as u64;
         }
     }
 }
@@ -97,14 +116,10 @@ fn write_all(lines: &Receiver<Vec<u8>>, target: Target, lost: &AtomicU64) {
 impl Drop for LineWriter {
     /// Waits until all lines that were taken are written, so that the last ones of a daemon are not lost.
     fn drop(&mut self) {
-        if let Some(lines) = self.lines.take() {
-            // Blocks while the queue is full, which is the point here; an error is a thread that is gone already.
-            let _ = lines.send(Vec::new());
-        }
-        if let Some(thread) = self.thread.take() {
-            // A panic of that thread has nothing to say to a daemon that ends.
-            let _ = thread.join();
-        }
+        // An error is a thread that is gone already, and a panic of that thread has nothing to say to a daemon that ends.
+        self.handle.queue.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.handle.lines.send(Vec::new());
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
@@ -131,14 +146,16 @@ mod tests {
     fn a_line_for_which_there_is_no_room_is_counted_and_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("daemon.log");
-        let (sender, lines) = sync_channel(1);
-        let lost = Arc::new(AtomicU64::new(0));
-        let mut handle = LineHandle { lines: Some(sender), lost: Arc::clone(&lost) };
-        for line in ["one\n", "two\n", "three\n"] {
-            handle.write_all(line.as_bytes()).unwrap();
+        let (sender, lines) = channel();
+        let queue = Arc::new(Queue::default());
+        let mut handle = LineHandle { lines: sender, queue: Arc::clone(&queue) };
+        for _ in 0..WAITING + 2 {
+            handle.write_all(b"line\n").unwrap();
         }
         drop(handle);
-        write_all(&lines, Target::File(path.clone()), &lost);
-        assert_eq!(std::fs::read_to_string(path).unwrap(), "… 2 lines of this log were lost\none\n");
+        write_all(&lines, Target::File(path.clone()), &queue);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.starts_with("… 2 lines of this log were lost\nline\n"));
+        assert_eq!(text.lines().count(), 1 + WAITING);
     }
 }

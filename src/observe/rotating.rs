@@ -24,13 +24,16 @@ impl RotatingFile {
     }
 
     fn write_line(&mut self, line: &[u8]) -> io::Result<()> {
-        let (mut file, size) = match self.open.take() {
-            Some((_, size)) if size > 0 && size + line.len() as u64 > MAX_SIZE => {
+        let opened = match self.open.take() {
+            Some(opened) => opened,
+            None => open(&self.path)?,
+        };
+        let (mut file, size) = match opened {
+            (_, size) if size > 0 && size + line.len() as u64 > MAX_SIZE => {
                 rotate(&self.path)?;
                 open(&self.path)?
             }
-            Some(open) => open,
-            None => open(&self.path)?,
+            fits => fits,
         };
         file.write_all(line)?;
         self.open = Some((file, size + line.len() as u64));

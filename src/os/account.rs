@@ -13,15 +13,15 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     /// The user id.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// The primary group.
-    pub gid: u32,
+    pub(crate) gid: u32,
     /// The login name.
-    pub name: String,
+    pub(crate) name: String,
     /// The home directory.
-    pub home: PathBuf,
+    pub(crate) home: PathBuf,
     /// The login shell.
-    pub shell: PathBuf,
+    pub(crate) shell: PathBuf,
 }
 
 /// Why a user or group was not found.

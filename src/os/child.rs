@@ -92,8 +92,10 @@ fn steps(record: &Record) -> Called<Infallible> {
         enter(Stage::Groups);
         call(libc::SYS_setgroups, [ids.groups.len(), ids.groups.as_ptr() as usize, 0])?;
         enter(Stage::Gid);
+        refuse_unchanged(ids.gid)?;
         call(libc::SYS_setresgid, [gid, gid, gid])?;
         enter(Stage::Uid);
+        refuse_unchanged(ids.uid)?;
         call(libc::SYS_setresuid, [uid, uid, uid])?;
     }
 
@@ -106,6 +108,11 @@ fn steps(record: &Record) -> Called<Infallible> {
 
     enter(Stage::Exec);
     Err(execute(record))
+}
+
+/// To setresuid(2) and setresgid(2) the number -1 means to change nothing: a service would run as root.
+fn refuse_unchanged(id: u32) -> Called<()> {
+    if id == u32::MAX { Err(libc::EINVAL) } else { Ok(()) }
 }
 
 /// Closes every descriptor from 3 on but the pipe, which becomes 3.

@@ -19,6 +19,7 @@
 //!
 //! Every input that belongs to a run carries its id; one of another run than the present is dropped in one place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -140,7 +141,8 @@ pub type Effects = SmallVec<[Effect; 2]>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
     note: Note,
-    rules: Rules,
+    /// Shared: a copy of a lifecycle is told with every change, and rules change seldom.
+    rules: Arc<Rules>,
 }
 
 impl From<&ServiceSpec> for Rules {
@@ -152,7 +154,7 @@ impl From<&ServiceSpec> for Rules {
 impl Lifecycle {
     /// The lifecycle that a note tells of, under these rules.
     pub fn of(note: Note, rules: Rules) -> Self {
-        Self { note, rules }
+        Self { note, rules: Arc::new(rules) }
     }
 
     /// Its whole state.
@@ -161,13 +163,13 @@ impl Lifecycle {
     }
 
     /// Its rules.
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &Arc<Rules> {
         &self.rules
     }
 
     /// Puts other rules in force. A changed conf is a new chance: it ends a cool-down and a failure.
     pub fn adjust(&mut self, rules: Rules, now: Moment, fresh: RunId) -> Effects {
-        self.rules = rules;
+        self.rules = Arc::new(rules);
         match self.note.phase {
             Phase::Exceeded | Phase::Cooldown { .. } | Phase::Failed => self.start(Because::Changed, now, fresh),
             Phase::Stopped
@@ -181,7 +183,7 @@ impl Lifecycle {
 
     /// Puts other rules in force, and another process in the place of the present one.
     pub fn replace(&mut self, rules: Rules, now: Moment, fresh: RunId) -> Effects {
-        self.rules = rules;
+        self.rules = Arc::new(rules);
         self.restart(Because::Changed, now, fresh)
     }
 
@@ -522,7 +524,8 @@ impl Lifecycle {
 
     /// What follows a run that ended of itself.
     fn decide(&mut self, cause: Cause, now: Moment, fresh: RunId) -> Effects {
-        let rules = &self.rules.restart;
+        let rules = Arc::clone(&self.rules);
+        let rules = &rules.restart;
         if !is_followed(rules.policy, cause) {
             let never_ran = matches!(cause, Cause::ExecFailed | Cause::Resources);
             self.enter(if never_ran { Phase::Failed } else { Phase::Exited }, Because::Death, now);

@@ -87,6 +87,7 @@ pub enum Awkward {
 struct Books {
     mail: mpsc::UnboundedSender<Mail>,
     runs: BTreeMap<RunId, Run>,
+    living: BTreeMap<ServiceId, RunId>,
     launches: Vec<Launch>,
     signals: Vec<SentSignal>,
     failing: BTreeMap<ServiceId, LaunchError>,
@@ -128,6 +129,7 @@ impl FakeSpawner {
         Self(Rc::new(RefCell::new(Books {
             mail,
             runs: BTreeMap::new(),
+            living: BTreeMap::new(),
             launches: Vec::new(),
             signals: Vec::new(),
             failing: BTreeMap::new(),
@@ -273,6 +275,7 @@ impl Spawner for FakeSpawner {
             books.offend(format!("{id:?} of {service} was launched while {living:?} lives"));
         }
         books.launches.push(launch);
+        books.living.insert(service.clone(), id);
         books.runs.insert(id, Run { service: service.clone(), reports, told: Vec::new(), acknowledged: false });
         if let Some(&error) = books.failing.get(&service) {
             books.tell(id, Report::Ended(Ending::NotLaunched(error)));
@@ -335,6 +338,9 @@ impl Books {
     fn tell(&mut self, id: RunId, report: Report) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.told.push(report);
+        if !run.lives() {
+            self.living.remove(&run.service);
+        }
         // It fails only when the runtime is shutting down, and then nobody listens.
         let _ = self.mail.send(Mail::Report(Reports::clone(&run.reports), id, report));
     }
@@ -349,7 +355,7 @@ impl Books {
     }
 
     fn find(&self, service: &ServiceId) -> Option<RunId> {
-        self.runs.iter().find(|(_, run)| run.service == *service && run.lives()).map(|(id, _)| *id)
+        self.living.get(service).copied()
     }
 
     #[track_caller]

@@ -1,5 +1,6 @@
 //! The actor of one service.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
@@ -14,7 +15,7 @@ use crate::process::{Launch, Report, Reports, SignalError, Whom, prepare, takes_
 pub struct ServiceActor {
     spec: Arc<ServiceSpec>,
     life: Lifecycle,
-    herd: Herd,
+    herd: Rc<Herd>,
     parent: Recipient<ServiceNews>,
     /// The one timer, and when it is due.
     timer: Option<(Moment, SpawnHandle)>,
@@ -24,13 +25,13 @@ pub struct ServiceActor {
 
 impl ServiceActor {
     /// A service that has never done anything, and does nothing until it is told.
-    pub fn new(spec: Arc<ServiceSpec>, herd: Herd, parent: Recipient<ServiceNews>) -> Self {
+    pub fn new(spec: Arc<ServiceSpec>, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
         let note = Note::new(herd.clock.now());
         Self::resumed(spec, note, herd, parent)
     }
 
     /// A service that goes on where its note says it is; a process that lives is adopted.
-    pub fn resumed(spec: Arc<ServiceSpec>, note: Note, herd: Herd, parent: Recipient<ServiceNews>) -> Self {
+    pub fn resumed(spec: Arc<ServiceSpec>, note: Note, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
         let life = Lifecycle::of(note, Rules::from(&*spec));
         Self { spec, life, herd, parent, timer: None, preparing: None }
     }
@@ -44,7 +45,7 @@ impl ServiceActor {
     fn advance(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Lifecycle, RunId) -> Effects) {
         let from = self.life.state();
         let deaths = self.life.note().deaths.front().copied();
-        let before = (self.life.note().phase, self.life.note().because, self.life.rules().clone());
+        let before = (self.life.note().phase, self.life.note().because, Arc::clone(self.life.rules()));
         let fresh = self.herd.runs.peek();
         let effects = step(&mut self.life, fresh);
         if effects.contains(&Effect::Launch { run: fresh }) {
