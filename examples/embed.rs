@@ -1,4 +1,4 @@
-//! A herd in a program of one's own: two services, what happens to them, and an ordered end.
+//! A herd in a program of one's own: three services, what happens to them, and an ordered end.
 //!
 //! ```text
 //! cargo run --example embed
@@ -19,8 +19,9 @@ use daemonherder::process::DirectSpawner;
 use daemonherder::service::Herd;
 
 /// Services by id, each a conf as it might stand in a file.
-const CONFS: [(&str, &str); 2] = [
-    ("worker", r#"{ "cmd": "sh", "args": ["-c", "echo at work; exec sleep 600"] }"#),
+const CONFS: [(&str, &str); 3] = [
+    ("worker", r#"{ "cmd": "sleep", "args": ["600"] }"#),
+    ("once", r#"{ "cmd": "echo", "args": ["hello, herd"], "restart": "never" }"#),
     // Restarted twice, then left to cool down.
     ("flaky", r#"{ "cmd": "sh", "args": ["-c", "exit 1"], "restart": { "intensity": 2 } }"#),
 ];
@@ -30,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let state = tempfile::tempdir()?;
     let herd = Herd::new(DirectSpawner::new()?, state.path());
     // The place of the files is asked for now: the Herder takes the herd.
-    let log = herd.place.log(&"worker".parse()?);
+    let log = herd.place.log(&"once".parse()?);
     let herder = Herder::new(herd, None).start();
 
     // Whoever subscribes before the first service misses nothing.
@@ -51,8 +52,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tell(&event);
     }
     let said = std::fs::read_to_string(log)?;
-    println!("the worker said: {}", said.trim());
-    if left > 0 { Err("a service outlived the herd".into()) } else { Ok(()) }
+    println!("once said: {}", said.trim());
+    if left == 0 && said == "hello, herd\n" { Ok(()) } else { Err("this is not what it should have come to".into()) }
 }
 
 /// Makes a spec of the text of a conf. A program may also fill in a [`ServiceSpec`] by itself: it is a plain value.
@@ -64,16 +65,15 @@ fn spec(id: &str, conf: &str) -> Result<ServiceSpec, Box<dyn Error>> {
     })
 }
 
-/// Tells every event until both services are where their confs lead them.
+/// Tells every event until all services are where their confs lead them.
 async fn watch(events: &mut Subscription) -> Result<(), Box<dyn Error>> {
-    let (mut worker_runs, mut flaky_cools) = (false, false);
-    while !(worker_runs && flaky_cools) {
+    let mut awaited = vec![("worker", State::Running), ("once", State::Exited), ("flaky", State::Cooldown)];
+    while !awaited.is_empty() {
         // An error says how many events were missed, which can't be with so few.
         let event = events.next().await.ok_or("the herd has ended")??;
         tell(&event);
-        if let Happening::Entered { state, .. } = &event.what {
-            worker_runs |= event.service.as_str() == "worker" && *state == State::Running;
-            flaky_cools |= event.service.as_str() == "flaky" && *state == State::Cooldown;
+        if let Happening::Entered { state, .. } = event.what {
+            awaited.retain(|awaited| *awaited != (event.service.as_str(), state));
         }
     }
     Ok(())
