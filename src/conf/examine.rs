@@ -1,6 +1,7 @@
 //! Every file of a conf directory, whatever host it is for: what `check` shows.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::folder::Folder;
 use super::inventory::Inventory;
@@ -21,7 +22,7 @@ pub struct Examined {
     /// Why a daemon would not trust it where it is, if it was not looked at as a part of the conf directory.
     pub distrust: Option<String>,
     /// What it says, where it has no problem and is a conf.
-    pub spec: Option<Box<ServiceSpec>>,
+    pub spec: Option<Arc<ServiceSpec>>,
 }
 
 /// What a file of a conf directory is for this host.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::FileType;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::folder::{FileText, Folder, Listing};
 use super::host::Hosts;
@@ -173,7 +174,7 @@ impl ConfFile {
             }
         };
         match lowered {
-            Ok(spec) => Some(Found::Good { spec: Box::new(spec), path: self.path.clone(), text }),
+            Ok(spec) => Some(Found::Good { spec: Arc::new(spec), path: self.path.clone(), text }),
             Err(problems) => broken(problems, Some(text)),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{HostName, Identity, Problem, Settings};
 use crate::model::{ServiceId, ServiceSpec};
@@ -42,7 +43,7 @@ pub enum Found {
     /// It can run.
     Good {
         /// What it says.
-        spec: Box<ServiceSpec>,
+        spec: Arc<ServiceSpec>,
         /// The file.
         path: PathBuf,
         /// Its text, without a byte order mark.

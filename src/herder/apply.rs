@@ -133,7 +133,7 @@ impl Herder {
 impl From<Found> for Wish {
     fn from(found: Found) -> Self {
         match found {
-            Found::Good { spec, path, .. } => Self { spec: Some(Arc::from(spec)), conf: path, problems: Vec::new() },
+            Found::Good { spec, path, .. } => Self { spec: Some(spec), conf: path, problems: Vec::new() },
             Found::Broken { path, problems, .. } => Self { spec: None, conf: path, problems },
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `service/` calls it; [`DirectSpawner`] makes children of the calling process, the fake one (`daemonherder::testing`)
 //! makes none. A program may bring its own. What never happens here: a decision about restarts, a name looked up or a
-//! file read while a launch is handed over (that is [`prepare`]'s, on a thread that may wait).
+//! file read while a launch is handed over (that is [`prepare()`]'s, on a thread that may wait).
 
 mod direct;
 mod environment;

@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-/// Whether [`prepare`] reads files or asks the name service for this one, so that it belongs on a thread that may wait.
+/// Whether [`prepare()`] reads files or asks the name service for this one, so that it belongs on a thread that may wait.
 /// Otherwise it only computes.
 pub fn takes_time(process: &ProcessSpec) -> bool {
     process.user.is_some() || process.group.is_some() || process.env_file.is_some()

@@ -17,6 +17,8 @@ pub struct ServiceActor {
     life: Lifecycle,
     herd: Rc<Herd>,
     parent: Recipient<ServiceNews>,
+    /// Where the spawner tells what becomes of a run; the same for all runs.
+    reports: Option<Reports>,
     /// The one timer, and when it is due.
     timer: Option<(Moment, SpawnHandle)>,
     /// A run whose launch is being prepared on another thread: the spawner does not know it yet.
@@ -33,7 +35,7 @@ impl ServiceActor {
     /// A service that goes on where its note says it is; a process that lives is adopted.
     pub fn resumed(spec: Arc<ServiceSpec>, note: Note, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
         let life = Lifecycle::of(note, Rules::from(&*spec));
-        Self { spec, life, herd, parent, timer: None, preparing: None }
+        Self { spec, life, herd, parent, reports: None, timer: None, preparing: None }
     }
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -105,7 +107,10 @@ impl ServiceActor {
 
     fn launch(&mut self, run: RunId, launch: Result<Launch, LaunchError>, ctx: &mut Context<Self>) {
         match launch {
-            Ok(launch) => self.herd.spawner.launch(launch, reports(ctx)),
+            Ok(launch) => {
+                let reports = self.reports(ctx);
+                self.herd.spawner.launch(launch, reports);
+            }
             // By way of the mailbox, as every other end: a launch that fails at once must not recurse.
             Err(error) => ctx.notify(Reported { run, report: Report::Ended(Ending::NotLaunched(error)) }),
         }
@@ -142,27 +147,32 @@ impl ServiceActor {
         });
     }
 
+    /// The way to this actor's mailbox. Made once: a small thing that each launch left behind, among all that a launch
+    /// takes and gives back, would keep whole pages of memory busy.
+    fn reports(&mut self, ctx: &mut Context<Self>) -> Reports {
+        let made = self.reports.get_or_insert_with(|| {
+            let this = ctx.address().downgrade();
+            Arc::new(move |run, report| {
+                if let Some(this) = this.upgrade() {
+                    this.do_send(Reported { run, report });
+                }
+            })
+        });
+        Arc::clone(made)
+    }
+
     fn tell(&self, news: News) {
         self.parent.do_send(ServiceNews { id: self.spec.id.clone(), news });
     }
-}
-
-/// Where the spawner tells what becomes of a run: this actor's mailbox.
-fn reports(ctx: &mut Context<ServiceActor>) -> Reports {
-    let this = ctx.address().downgrade();
-    Arc::new(move |run, report| {
-        if let Some(this) = this.upgrade() {
-            this.do_send(Reported { run, report });
-        }
-    })
 }
 
 impl Actor for ServiceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        let reports = self.reports(ctx);
         if let Some(run) = self.life.note().phase.run()
-            && !self.herd.spawner.adopt(run, reports(ctx))
+            && !self.herd.spawner.adopt(run, reports)
         {
             ctx.notify(Reported { run, report: Report::Ended(Ending::Lost) });
         }

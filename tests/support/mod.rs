@@ -24,7 +24,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-const WATCHDOG: Duration = Duration::from_secs(60);
+const WATCHDOG: Duration = Duration::from_secs(30);
 /// Set in a test that runs once more, in a process of its own.
 const INNER: &str = "HERD_TEST_INNER";
 
@@ -162,6 +162,11 @@ impl Lines {
         Self(BufReader::new(pipe::OpenOptions::new().open_receiver(path).unwrap()).lines())
     }
 
+    /// The same for one that nobody has opened for writing yet; its end can't be seen.
+    pub(crate) fn open_and_hold(path: &Path) -> Self {
+        Self(BufReader::new(pipe::OpenOptions::new().read_write(true).open_receiver(path).unwrap()).lines())
+    }
+
     /// The next line, `None` once nobody can write any more.
     pub(crate) async fn next(&mut self) -> Option<String> {
         watched(self.0.next_line()).await.unwrap()
@@ -176,7 +181,7 @@ impl Lines {
 
 /// Fails instead of waiting for ever.
 pub(crate) async fn watched<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(WATCHDOG, future).await.expect("nothing has happened for a minute")
+    tokio::time::timeout(WATCHDOG, future).await.expect("nothing has happened for half a minute")
 }
 
 /// Runs the test of this name once more in a process of its own, under circumstances that `fixture.c` knows. True within
