@@ -54,7 +54,7 @@ impl World {
     fn on(&mut self, input: Input) {
         // The law of notes: what is rebuilt from bytes behaves as what wrote them.
         let bytes = self.life.note().to_bytes();
-        let mut twin = Lifecycle::of(Note::from_bytes(&bytes).expect("a note"), self.life.rules().clone());
+        let mut twin = Lifecycle::of(Note::from_bytes(&bytes).expect("a note"), Rules::clone(self.life.rules()));
         let before = self.life.note().restarts;
         let effects = self.life.on(input, self.now, self.fresh());
         // A restart is counted before it is tried.

@@ -74,16 +74,22 @@ impl Herder {
 
     fn act(&mut self, id: &ServiceId, action: Action, wish: Option<Wish>, ctx: &mut Context<Self>) {
         let Some(wish) = wish else { return self.act_without_conf(id, action) };
-        let entry = self.enlist(id, &wish, ctx);
+        let Some(spec) = wish.spec.clone() else {
+            self.enlist(id, wish, ctx);
+            return;
+        };
+        let entry = self.enlist(id, wish, ctx);
         let Some(child) = &mut entry.child else { return };
-        let Some(spec) = wish.spec else { return };
-        let addr = child.addr.clone();
         // A later plan must not take a wish for unfulfilled that is on its way.
-        child.spec = Arc::clone(&spec);
+        let before = std::mem::replace(&mut child.spec, Arc::clone(&spec));
+        let addr = &child.addr;
         match action {
             Action::Start => {
                 entry.leaving = false;
-                addr.do_send(Adjust(spec));
+                // An actor that is new has it already.
+                if !Arc::ptr_eq(&before, &spec) {
+                    addr.do_send(Adjust(spec));
+                }
                 addr.do_send(Instruct(Input::Start(Because::Loaded)));
             }
             Action::Restart => addr.do_send(Replace(spec)),
@@ -109,7 +115,7 @@ impl Herder {
     }
 
     /// The entry of a service that has a conf, with its file and its problems; with an actor as soon as there is a spec.
-    fn enlist(&mut self, id: &ServiceId, wish: &Wish, ctx: &mut Context<Self>) -> &mut Entry {
+    fn enlist(&mut self, id: &ServiceId, wish: Wish, ctx: &mut Context<Self>) -> &mut Entry {
         let now = self.herd.clock.now();
         let entry = self.roster.entries.entry(id.clone()).or_insert_with(|| Entry {
             child: None,
@@ -118,12 +124,12 @@ impl Herder {
             leaving: false,
             since: now,
         });
-        entry.conf.clone_from(&wish.conf);
-        entry.problems.clone_from(&wish.problems);
-        if let (None, Some(spec)) = (&entry.child, &wish.spec) {
-            let actor = ServiceActor::new(Arc::clone(spec), Rc::clone(&self.herd), ctx.address().recipient());
-            let life = Lifecycle::of(Note::new(now), Rules::from(&**spec));
-            let spec = Arc::clone(spec);
+        entry.conf = wish.conf;
+        entry.problems = wish.problems;
+        if let (None, Some(spec)) = (&entry.child, wish.spec) {
+            let life = Lifecycle::of(Note::new(now), Rules::from(&*spec));
+            let parent = ctx.address().recipient();
+            let actor = ServiceActor::new(Arc::clone(&spec), life.clone(), Rc::clone(&self.herd), parent);
             entry.child = Some(Box::new(Child { addr: actor.start(), spec, life, replaced: None, untold: None }));
         }
         entry

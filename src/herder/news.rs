@@ -93,8 +93,7 @@ impl Herder {
     fn replace_actor(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
         let (herd, parent, now) = (Rc::clone(&self.herd), ctx.address().recipient(), self.herd.clock.now());
         let Some(child) = self.roster.child_mut(id) else { return };
-        let (spec, note) = (Arc::clone(&child.spec), child.life.note().clone());
-        child.addr = ServiceActor::resumed(spec, note, herd, parent).start();
+        child.addr = ServiceActor::new(Arc::clone(&child.spec), child.life.clone(), herd, parent).start();
         child.replaced = Some(now);
         self.publish(id.clone(), Happening::ActorReplaced);
     }

@@ -7,25 +7,29 @@ use std::time::Duration;
 /// A point in time: how long after the boot of the machine, on a clock that nobody sets and that goes on in suspend
 /// (`CLOCK_BOOTTIME`, clock_gettime(2)). Comparable between processes of one boot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(Duration);
+pub struct Moment {
+    /// Since the boot; 584 years fit.
+    nanos: u64,
+}
 
 impl Moment {
     /// The moment of the boot itself.
-    pub const BOOT: Self = Self(Duration::ZERO);
+    pub const BOOT: Self = Self { nanos: 0 };
 
     /// The moment that is `after` later than the boot.
     pub const fn after_boot(after: Duration) -> Self {
-        Self(after)
+        let nanos = after.as_nanos();
+        Self { nanos: if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 } }
     }
 
     /// How long after the boot this is.
     pub const fn since_boot(self) -> Duration {
-        self.0
+        Duration::from_nanos(self.nanos)
     }
 
     /// How long `earlier` is ago at this moment; nothing where it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
     }
 }
 
@@ -33,7 +37,7 @@ impl Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, later: Duration) -> Self {
-        Self(self.0.saturating_add(later))
+        Self::after_boot(self.since_boot().saturating_add(later))
     }
 }
 
@@ -47,6 +51,6 @@ impl Sub for Moment {
 
 impl fmt::Debug for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "boot+{:?}", self.0)
+        write!(f, "boot+{:?}", self.since_boot())
     }
 }

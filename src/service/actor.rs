@@ -8,7 +8,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Spaw
 use super::context::Herd;
 use super::messages::{Adjust, Instruct, News, Prepared, Replace, Reported, ServiceNews};
 use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Signal, Stage, StopScope};
-use crate::policy::{Effect, Effects, Input, Lifecycle, Note, Phase, Rules};
+use crate::policy::{Effect, Effects, Input, Lifecycle, Phase, Rules};
 use crate::process::{Launch, Report, Reports, SignalError, Whom, prepare, takes_time};
 
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
@@ -26,15 +26,9 @@ pub struct ServiceActor {
 }
 
 impl ServiceActor {
-    /// A service that has never done anything, and does nothing until it is told.
-    pub fn new(spec: Arc<ServiceSpec>, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
-        let note = Note::new(herd.clock.now());
-        Self::resumed(spec, note, herd, parent)
-    }
-
-    /// A service that goes on where its note says it is; a process that lives is adopted.
-    pub fn resumed(spec: Arc<ServiceSpec>, note: Note, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
-        let life = Lifecycle::of(note, Rules::from(&*spec));
+    /// A service that goes on where its lifecycle is: a new one waits to be told, and one that was driven by another actor
+    /// adopts its process.
+    pub fn new(spec: Arc<ServiceSpec>, life: Lifecycle, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
         Self { spec, life, herd, parent, reports: None, timer: None, preparing: None }
     }
 
