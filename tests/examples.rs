@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use daemonherder::conf::{AnyAccounts, CONF_KEYS, Key, Kind, SETTINGS_KEYS, Settings, lower};
 use daemonherder::model::{ServiceSpec, State};
@@ -17,16 +18,20 @@ fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Runs an example program, which cargo builds beside the tests; it must succeed. Gives what it printed.
-fn example(name: &str, arguments: &[&OsStr]) -> String {
+/// An example program, which cargo builds beside the tests. One that does not end has failed.
+fn program(name: &str) -> assert_cmd::Command {
     let tests = std::env::current_exe().unwrap();
     let program = tests.ancestors().nth(2).unwrap().join("examples").join(name);
-    let output = Command::new(&program).args(arguments).output();
-    let output = output.unwrap_or_else(|error| panic!("{}: {error}; cargo build --examples", program.display()));
-    let Output { status, stdout, stderr } = output;
-    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-    assert!(status.success(), "{name}: {status}\n{stdout}\n{stderr}");
-    stdout
+    assert!(program.exists(), "{} is missing: cargo build --examples", program.display());
+    let mut command = assert_cmd::Command::new(program);
+    command.timeout(Duration::from_secs(60));
+    command
+}
+
+/// Runs an example program; it must succeed. Gives what it printed.
+fn example(name: &str, arguments: &[&OsStr]) -> String {
+    let output = program(name).args(arguments).assert().success().get_output().clone();
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Runs the program itself; it must succeed. Gives what it printed.
@@ -65,11 +70,7 @@ fn an_alert_actor_runs_its_command_once_for_each_alert() {
 
 #[test]
 fn an_alert_whose_command_fails_is_counted_as_such() {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.ancestors().nth(2).unwrap().join("examples/alert_actor");
-    let output = Command::new(program).arg("false").output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0 told, 2 failed, 0 events missed\n");
+    program("alert_actor").arg("false").assert().code(1).stdout("0 told, 2 failed, 0 events missed\n");
 }
 
 #[test]
