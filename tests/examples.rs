@@ -18,7 +18,8 @@ fn at(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// An example program, which cargo builds beside the tests. One that does not end has failed.
+/// An example program, which a plain `cargo test` builds beside the tests; with `--test` it is the one that was built last.
+/// One that does not end has failed.
 fn program(name: &str) -> assert_cmd::Command {
     let tests = std::env::current_exe().unwrap();
     let program = tests.ancestors().nth(2).unwrap().join("examples").join(name);
