@@ -54,7 +54,8 @@ pub const CAPACITY: usize = 1024;
 /// Where events are published.
 #[derive(Debug)]
 pub struct Bus {
-    sender: broadcast::Sender<Arc<Event>>,
+    /// None once the herd has ended.
+    sender: Option<broadcast::Sender<Arc<Event>>>,
     published: u64,
 }
 
@@ -70,21 +71,31 @@ pub struct Missed(pub u64);
 impl Bus {
     /// A bus without observers.
     pub fn new() -> Self {
-        Self { sender: broadcast::Sender::new(CAPACITY), published: 0 }
+        Self { sender: Some(broadcast::Sender::new(CAPACITY)), published: 0 }
     }
 
     /// Tells all observers, and gives the event back for the caller's own use.
     pub fn publish(&mut self, at: Moment, service: ServiceId, what: Happening) -> Arc<Event> {
         self.published += 1;
         let event = Arc::new(Event { number: self.published, at, service, what });
-        // An error says that nobody listens, which is no failure.
-        let _ = self.sender.send(Arc::clone(&event));
+        if let Some(sender) = &self.sender {
+            // An error says that nobody listens, which is no failure.
+            let _ = sender.send(Arc::clone(&event));
+        }
         event
     }
 
-    /// Every event from now on.
+    /// Every event from now on; none where the bus is closed.
     pub fn subscribe(&self) -> Subscription {
-        Subscription(self.sender.subscribe())
+        Subscription(match &self.sender {
+            Some(sender) => sender.subscribe(),
+            None => broadcast::Sender::new(1).subscribe(),
+        })
+    }
+
+    /// Tells all observers that they have heard the last event, once they have heard it.
+    pub fn close(&mut self) {
+        self.sender = None;
     }
 }
 
@@ -138,5 +149,17 @@ mod tests {
         assert_eq!(late.next().await.unwrap().unwrap().number, 2);
         assert_eq!(late.next().await.unwrap().unwrap().number, 3);
         assert_eq!(late.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_closed_bus_tells_what_it_has_and_nothing_more() {
+        let mut bus = Bus::new();
+        let mut early = bus.subscribe();
+        event(&mut bus);
+        bus.close();
+        event(&mut bus);
+        assert_eq!(early.next().await.unwrap().unwrap().number, 1);
+        assert_eq!(early.next().await, None);
+        assert_eq!(bus.subscribe().next().await, None);
     }
 }

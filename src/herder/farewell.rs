@@ -65,6 +65,8 @@ impl Herder {
             for child in self.roster.children().filter(|child| child.life.note().phase.run().is_some()) {
                 log::error!("{}: left behind: {}", child.spec.id, child.reason(self.herd.clock.now()));
             }
+            // Observers end with the herd, not with the actor that served it.
+            self.bus.close();
         }
         for mourner in self.mourners.drain(..) {
             // Whoever asked may have gone.

@@ -45,7 +45,7 @@ impl Herder {
         self.living = self.living + usize::from(may_still_end(&child.life)) - usize::from(may_still_end(&before));
         if child.life.note().phase == Phase::Exceeded {
             // Told together with the verdict, which is what this leads to.
-            child.untold = Some((from, death));
+            child.untold = Some(Box::new((from, death)));
             return;
         }
         let told = child.untold.take();
@@ -54,7 +54,7 @@ impl Herder {
             || child.life.state() != from
             || child.life.note().phase.run() != before.note().phase.run();
         if entered {
-            let (from, death) = told.unwrap_or((from, death));
+            let (from, death) = told.map_or((from, death), |told| *told);
             let what = child.entered(from, death, now);
             self.publish(id.clone(), what);
         } else if before.rules() != child.life.rules() {

@@ -40,7 +40,7 @@ pub(super) struct Child {
     /// When the actor was last replaced after a panic.
     pub(super) replaced: Option<Moment>,
     /// A state and a death that led to an exceeded intensity, until the verdict on it.
-    pub(super) untold: Option<(State, Option<Death>)>,
+    pub(super) untold: Option<Box<(State, Option<Death>)>>,
 }
 
 /// Every service by id.
