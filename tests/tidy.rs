@@ -120,9 +120,11 @@ fn no_room_uses_a_word_that_is_not_for_it() {
     for file in sources() {
         for (_, words, why) in FORBIDDEN.iter().filter(|(forbidden, ..)| *forbidden == room(&file)) {
             for line in code(&file) {
-                wrong.extend(words.iter().filter(|word| line.contains(**word)).map(|word| {
-                    format!("{}: {word:?} does not belong here ({why}): {}", file.display(), line.trim())
-                }));
+                wrong.extend(
+                    words.iter().filter(|word| line.contains(**word)).map(|word| {
+                        format!("{}: {word:?} does not belong here ({why}): {}", file.display(), line.trim())
+                    }),
+                );
             }
         }
     }
@@ -161,7 +163,9 @@ fn nothing_sleeps_and_nothing_is_left_to_do() {
     let files = ["src", "tests", "examples"].map(|directory| rust_files(&root().join(directory))).concat();
     for file in files.iter().filter(|file| **file != here) {
         let text = fs::read_to_string(file).unwrap();
-        for word in ["thread::sleep", "time::sleep(", "todo!(", "unimplemented!(", "#[ignore", "#[allow(", "TODO", "FIXME"] {
+        for word in
+            ["thread::sleep", "time::sleep(", "todo!(", "unimplemented!(", "#[ignore", "#[allow(", "TODO", "FIXME"]
+        {
             assert!(!text.contains(word), "{}: {word}", file.display());
         }
     }

@@ -1,9 +1,12 @@
 //! A machine that is out of something.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::herd::{Herd, is_root, is_there, open_to_others, sleeper, with};
@@ -91,4 +94,61 @@ fn out_of_processes() {
     command.uid(uid).gid(uid).current_dir("/");
     herd.launch(command);
     lives_through(&mut herd, Errno::EAGAIN, 12);
+}
+
+/// Ends strace(1), and with it what it does to the daemon.
+struct Meddler(Child);
+
+impl Drop for Meddler {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGINT);
+        let _ = self.0.wait();
+    }
+}
+
+impl Meddler {
+    /// From now on the daemon's main thread can make neither a process nor a thread.
+    fn at(herd: &Herd, errno: &str) -> Self {
+        let inject = format!("inject=clone,clone3:error={errno}");
+        let mut command = Command::new("strace");
+        command.args(["-o", "/dev/null", "-e", "trace=clone,clone3", "-e", &inject, "-p", &herd.pid().to_string()]);
+        let mut meddler = Self(command.stderr(Stdio::piped()).spawn().unwrap());
+        let mut said = String::new();
+        let mut stderr = BufReader::new(meddler.0.stderr.take().unwrap());
+        stderr.read_line(&mut said).unwrap();
+        assert!(said.contains("attached"), "{said}");
+        meddler
+    }
+}
+
+#[test]
+fn out_of_memory() {
+    if !is_root("another process's system calls") || !is_there("strace", "out of memory") {
+        return;
+    }
+    let user = with(sleeper(), json!({"user": "nobody", "cwd": "/"}));
+    let mut herd = Herd::of([("plain", eager(sleeper())), ("user", eager(user)), ("untouched", sleeper())]);
+    for id in ["plain", "user", "untouched"] {
+        herd.until_state(id, "running");
+    }
+    let untouched = herd.pid_of("untouched");
+    for (errno, name) in [(Errno::ENOMEM, "ENOMEM"), (Errno::EAGAIN, "EAGAIN")] {
+        let meddler = Meddler::at(&herd, name);
+        for id in ["plain", "user"] {
+            kill(herd.pid_of(id), Signal::SIGKILL).unwrap();
+            // The user is looked up on a thread, and pthread_create(3) knows no ENOMEM.
+            let errno = if id == "user" { Errno::EAGAIN } else { errno };
+            herd.until(id, "ran short", |service| service["state"] == "cooldown" && short_of(errno)(service));
+        }
+        let reload = herd.run("reload");
+        assert_eq!(reload.code, 1);
+        assert!(reload.err.contains("; nothing was changed"), "{reload:?}");
+        drop(meddler);
+        for id in ["plain", "user"] {
+            herd.until_state(id, "running");
+        }
+        herd.done("reload");
+    }
+    assert_eq!(herd.pid_of("untouched"), untouched);
+    assert_eq!(herd.end(), Some(0));
 }
