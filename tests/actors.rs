@@ -415,3 +415,15 @@ async fn a_launch_lost_in_a_panic_is_made_good() {
     assert_eq!((status.state, status.restarts), (State::Running, 2), "the lost launch counts as a restart");
     assert_eq!(scene.runs("web"), 2);
 }
+
+#[actix::test]
+async fn an_end_that_is_asked_for_while_services_begin_waits_for_them() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.spawner.ignore_signals(&id("deaf"));
+    // In one go: no actor has had its turn yet when the herd is to end.
+    scene.herder.do_send(Supervise(spec("web", r#"{"cmd": "x"}"#)));
+    scene.herder.do_send(Supervise(spec("deaf", r#"{"cmd": "x"}"#)));
+    scene.herder.send(Shutdown).await.unwrap();
+    assert!(scene.spawner.living().is_empty(), "{:?}", scene.spawner.living());
+}

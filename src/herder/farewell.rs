@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use actix::{Handler, ResponseFuture};
+use actix::fut::wrap_future;
+use actix::{AsyncContext, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::actor::Herder;
@@ -17,29 +18,52 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A farewell under way.
 pub(super) struct Farewell {
     begun: Moment,
+    /// Every service has heard of it, and whatever it had begun before is known here.
+    heard: bool,
     over: bool,
 }
+
+/// Every service has heard of the farewell. What they did before is told before this arrives.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct AllHeard;
 
 impl Handler<Shutdown> for Herder {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let now = self.herd.clock.now();
         match &self.farewell {
             None => {
                 log::info!("stopping {} services", self.living);
-                self.farewell = Some(Farewell { begun: now, over: false });
-                self.instruct_all(Input::Stop(Because::Shutdown));
+                self.farewell = Some(Farewell { begun: now, heard: false, over: false });
+                let (heard, this) = (self.instruct_all(Input::Stop(Because::Shutdown)), ctx.address());
+                ctx.spawn(wrap_future(async move {
+                    heard.await;
+                    this.do_send(AllHeard);
+                }));
             }
-            Some(Farewell { begun, over: false }) if now - *begun >= SECOND => {
+            Some(Farewell { begun, over: false, .. }) if now - *begun >= SECOND => {
                 log::warn!("asked again: killing {} services", self.living);
-                self.instruct_all(Input::Kill);
+                // Nothing waits for this to be heard: the ends that it brings are waited for.
+                drop(self.instruct_all(Input::Kill));
             }
             Some(_) => {}
         }
         let end = self.end();
         self.farewell_goes_on();
         end
+    }
+}
+
+impl Handler<AllHeard> for Herder {
+    type Result = ();
+
+    fn handle(&mut self, _: AllHeard, _: &mut Self::Context) {
+        if let Some(farewell) = &mut self.farewell {
+            farewell.heard = true;
+        }
+        self.farewell_goes_on();
     }
 }
 
@@ -57,7 +81,7 @@ impl Herder {
     /// Ends the farewell once nothing lives any more that could still be ended.
     pub(super) fn farewell_goes_on(&mut self) {
         let Some(farewell) = &mut self.farewell else { return };
-        if self.living > 0 {
+        if !farewell.heard || self.living > 0 {
             return;
         }
         if !farewell.over {
@@ -83,9 +107,14 @@ impl Herder {
         })
     }
 
-    fn instruct_all(&self, input: Input) {
-        for child in self.roster.children() {
-            child.addr.do_send(Instruct(input));
+    /// Tells every service, at once. The future ends when all have done what follows of it.
+    fn instruct_all(&self, input: Input) -> impl Future<Output = ()> + use<> {
+        let told: Vec<_> = self.roster.children().map(|child| child.addr.send(Instruct(input))).collect();
+        async move {
+            for told in told {
+                // An error is an actor that panicked; the one in its place is told anew.
+                let _ = told.await;
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::actor::Herder;
 use crate::bus::Happening;
 use crate::model::{Death, ServiceId, State};
 use crate::observe::journal;
-use crate::policy::{Input, Lifecycle, Phase, Rung, verdict};
+use crate::policy::{Because, Input, Lifecycle, Phase, Rung, verdict};
 use crate::service::{Instruct, News, ServiceActor, ServiceNews};
 
 /// An actor that panics again within this time after it was replaced waits that long before it is replaced again.
@@ -89,6 +89,9 @@ impl Herder {
         let Some(child) = self.roster.child_mut(id) else { return };
         child.addr = ServiceActor::new(Arc::clone(&child.spec), child.life.clone(), herd, parent).start();
         child.replaced = Some(now);
+        if self.farewell.is_some() {
+            child.addr.do_send(Instruct(Input::Stop(Because::Shutdown)));
+        }
         self.publish(id.clone(), Happening::ActorReplaced);
     }
 
