@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms by floor, from the ground. A room imports from lower floors only, so there can be no circle.
-const FLOORS: [(&[&str], usize); 7] = [
-    (&["model", "os"], 1),
+const FLOORS: [(&[&str], usize); 8] = [
+    (&["model"], 0),
+    (&["os"], 1),
     (&["conf", "api", "policy", "process", "logs", "bus", "testing"], 2),
     (&["service", "observe", "keeper", "cli"], 3),
     (&["herder"], 4),

@@ -9,6 +9,11 @@ use clap::{Args, Parser, Subcommand};
 use super::{Exit, OrderArguments, ReloadArguments, StatusArguments, Terminal};
 use crate::conf::Overrides;
 
+const CONFIG_DIR_HELP: &str = "The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]";
+const STATE_DIR_HELP: &str = "The directory of lock, control socket and logs [env: DHERDER_STATE_DIR; \
+                              default: ~/.local/state/dherder/<host>]";
+const HOST_HELP: &str = "The name of this host, which <id>@<host>.conf is matched with [env: DHERDER_HOST; \
+                         default: the kernel's]";
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
@@ -37,14 +42,14 @@ pub enum Role {
 /// Where things are, as far as the command line says so; whoever finds them looks at the variables, too.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlaceArguments {
-    /// The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The conf directory.
+    #[arg(long, global = true, value_name = "DIR", help = CONFIG_DIR_HELP)]
     config_dir: Option<PathBuf>,
-    /// The directory of lock, control socket and logs [env: DHERDER_STATE_DIR; default: ~/.local/state/dherder/<host>]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The state directory.
+    #[arg(long, global = true, value_name = "DIR", help = STATE_DIR_HELP)]
     state_dir: Option<PathBuf>,
-    /// The name of this host, which <id>@<host>.conf is matched with [env: DHERDER_HOST; default: the kernel's]
-    #[arg(long, global = true, value_name = "NAME")]
+    /// The name of this host.
+    #[arg(long, global = true, value_name = "NAME", help = HOST_HELP)]
     host: Option<String>,
 }
 
@@ -128,7 +133,7 @@ enum Command {
     Restart(OrderArguments),
     /// Read the confs again now, and print what that changed
     ///
-    /// Changed confs are noticed without this, too. Exit code 0 also if files have problems, which are shown; `check` is
+    /// Only what changed is touched. Exit code 0 also if files have problems, which are shown; `check` is
     /// the command that fails on them.
     Reload(ReloadArguments),
     /// Stop all services, end the daemon, and wait until it has gone

@@ -24,7 +24,7 @@ use crate::os;
 pub struct Options {
     /// Where things are.
     pub places: Overrides,
-    /// Started by [`detach`]: tells on standard output when it answers, and then lets go of the terminal.
+    /// Started by [`detach()`]: tells on standard output when it answers, and then lets go of the terminal.
     pub detached: bool,
 }
 

@@ -172,20 +172,17 @@ fn make(path: &Path) -> Result<(), StateError> {
 
 fn check_owner(path: &Path) -> Result<(), StateError> {
     let refused = |why| Err(StateError::Refused { path: path.to_owned(), why });
-    let io = |source| StateError::Io { what: "look at", path: path.to_owned(), source };
+    let io = |source| StateError::Io { what: "look after", path: path.to_owned(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
     let (owner, me) = (metadata.uid(), nix::unistd::geteuid().as_raw());
     if owner != me {
         return refused(format!("belongs to uid {owner}, and this is uid {me}"));
     }
-    // What a `control.group` was given the last time, and is given again if it is still to have it: to pass through.
-    if metadata.mode() & 0o777 == 0o710 {
-        return std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io);
-    }
-    if metadata.mode() & 0o077 != 0 {
+    // With `control.group` the last daemon let that group pass through; this one begins without.
+    if metadata.mode() & 0o067 != 0 {
         return refused(format!("is open to others (mode {:o}, and must be 700)", metadata.mode() & 0o777));
     }
-    Ok(())
+    std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)
 }
 
 fn lock(path: &Path) -> Result<File, StateError> {

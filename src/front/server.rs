@@ -92,11 +92,14 @@ async fn accept(listener: UnixListener, desk: Rc<Desk>, access: Access, mut clos
 /// Waits until it may be worth to accept again: the connection stays in the backlog, so accept(2) would fail at once, for
 /// ever. A descriptor becomes free with a connection of ours, or elsewhere in the process, of which nobody tells us.
 async fn make_room(connections: &mut JoinSet<()>, closes: &mut watch::Receiver<bool>) {
-    tokio::select! {
-        Some(_) = connections.join_next() => {}
-        _ = closes.wait_for(|closing| *closing) => {}
-        () = tokio::time::sleep(EXHAUSTED) => {}
-    }
+    let room = async {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            _ = closes.wait_for(|closing| *closing) => {}
+        }
+    };
+    // That nobody told us is what the time limit is for.
+    let _ = tokio::time::timeout(EXHAUSTED, room).await;
 }
 
 async fn serve_connection(stream: UnixStream, desk: Rc<Desk>, access: Access, mut closes: watch::Receiver<bool>) {

@@ -17,7 +17,8 @@
 //! the window is not made but told to the parent. Start and Restart, which only an operator or a changed conf send, make
 //! the window fresh and forget the cool-downs.
 //!
-//! Every input that belongs to a run carries its id; one of another run than the present is dropped in one place.
+//! Every input that belongs to a run carries its id; one of another run than the present is dropped in one place. The rows
+//! are in `wishes.rs` (Start to Kill) and `runs.rs` (Launched to Ended); the last two columns, and the steps, are here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +26,10 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::cooldown::{Verdict, next_wait};
-use super::note::{Because, DEATHS, Note, Obstacle, Phase, Rung, Then};
+use super::note::{Because, DEATHS, Note, Phase, Rung, Then};
 use super::outcome::{cause, is_followed};
 use crate::model::{
-    Cause, Death, Ending, LaunchError, Moment, RestartSpec, RunId, ServiceSpec, Signal, Stage, State, StopScope,
-    StopSpec, Wanted,
+    Cause, Death, Ending, Moment, RestartSpec, RunId, ServiceSpec, Signal, Stage, State, StopScope, StopSpec,
 };
 
 /// How long KILL may take before the service is called stuck.
@@ -140,9 +140,9 @@ pub type Effects = SmallVec<[Effect; 2]>;
 /// The life of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
-    note: Note,
+    pub(super) note: Note,
     /// Shared: a copy of a lifecycle is told with every change, and rules change seldom.
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
 }
 
 impl From<&ServiceSpec> for Rules {
@@ -250,220 +250,6 @@ impl Lifecycle {
         }
     }
 
-    // --- what others want
-
-    fn start(&mut self, why: Because, now: Moment, fresh: RunId) -> Effects {
-        self.note.wanted = Wanted::Up;
-        match &mut self.note.phase {
-            Phase::Starting { .. } | Phase::Running { .. } => Effects::new(),
-            Phase::Stopping { then, .. } => {
-                *then = Then::Start;
-                self.note.because = why;
-                self.forgive();
-                Effects::new()
-            }
-            Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => {
-                self.forgive();
-                self.launch(why, now, fresh)
-            }
-        }
-    }
-
-    fn restart(&mut self, why: Because, now: Moment, fresh: RunId) -> Effects {
-        match self.note.phase {
-            Phase::Starting { .. } | Phase::Running { .. } => {
-                self.note.wanted = Wanted::Up;
-                self.forgive();
-                self.ask(Then::Start, why, now)
-            }
-            Phase::Stopping { .. }
-            | Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => self.start(why, now, fresh),
-        }
-    }
-
-    fn stop(&mut self, why: Because, now: Moment) -> Effects {
-        if why != Because::Shutdown {
-            self.note.wanted = Wanted::Down;
-        }
-        match &mut self.note.phase {
-            Phase::Stopped => Effects::new(),
-            Phase::Starting { .. } | Phase::Running { .. } => self.ask(Then::Stay, why, now),
-            Phase::Stopping { then, .. } => {
-                match then {
-                    Then::Leave => {}
-                    Then::Stay | Then::Start | Then::Overdue(_) => *then = Then::Stay,
-                }
-                self.note.because = why;
-                Effects::new()
-            }
-            Phase::Backoff { .. } | Phase::Exceeded | Phase::Cooldown { .. } | Phase::Exited | Phase::Failed => {
-                self.enter(Phase::Stopped, why, now);
-                Effects::new()
-            }
-        }
-    }
-
-    fn leave(&mut self, now: Moment) -> Effects {
-        self.note.wanted = Wanted::Down;
-        match &mut self.note.phase {
-            Phase::Starting { .. } | Phase::Running { .. } => self.ask(Then::Leave, Because::Unwanted, now),
-            Phase::Stopping { then, .. } => {
-                *then = Then::Leave;
-                self.note.because = Because::Unwanted;
-                Effects::new()
-            }
-            Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => {
-                self.enter(Phase::Stopped, Because::Unwanted, now);
-                Effects::from_slice(&[Effect::Gone])
-            }
-        }
-    }
-
-    fn kill(&mut self, now: Moment) -> Effects {
-        match self.note.phase {
-            Phase::Starting { .. } | Phase::Running { .. } => {
-                self.note.phase = self.stopping(Rung::Killed { until: now + KILL_PATIENCE }, Then::Stay);
-                self.note.since = now;
-                self.note.because = Because::Shutdown;
-                self.kill_signal()
-            }
-            Phase::Stopping { ref mut rung, .. } => match rung {
-                Rung::Asked { .. } => {
-                    *rung = Rung::Killed { until: now + KILL_PATIENCE };
-                    self.kill_signal()
-                }
-                Rung::Killed { .. } | Rung::Stuck { .. } => Effects::new(),
-            },
-            Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => Effects::new(),
-        }
-    }
-
-    // --- what became of a run
-
-    fn launched(&mut self, run: RunId, pid: u32, now: Moment) -> Effects {
-        match &mut self.note.phase {
-            Phase::Starting { .. } => {
-                self.note.phase = Phase::Running { run, pid, began: now };
-                self.note.since = now;
-            }
-            Phase::Stopping { alive, .. } => *alive = Some((pid, now)),
-            // Told again to one that was rebuilt from its note: it knows already.
-            Phase::Running { .. }
-            | Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => {}
-        }
-        Effects::new()
-    }
-
-    fn overdue(&mut self, run: RunId, stage: Stage, now: Moment) -> Effects {
-        match &mut self.note.phase {
-            Phase::Starting { .. } => {
-                let rung = Rung::Killed { until: now + KILL_PATIENCE };
-                self.note.phase =
-                    Phase::Stopping { run, alive: None, rung, then: Then::Overdue(stage), obstacle: None };
-                self.note.since = now;
-            }
-            Phase::Stopping { .. }
-            | Phase::Running { .. }
-            | Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => {}
-        }
-        Effects::new()
-    }
-
-    fn ended(&mut self, run: RunId, ending: Ending, now: Moment, fresh: RunId) -> Effects {
-        let mut effects = Effects::from_slice(&[Effect::Acknowledge { run }]);
-        match self.note.phase {
-            Phase::Starting { .. } | Phase::Running { .. } => {
-                let cause = self.bury(run, ending, None, now);
-                effects.extend(self.decide(cause, now, fresh));
-            }
-            Phase::Stopping { then: Then::Overdue(stage), .. } => {
-                let error = LaunchError { stage, errno: libc::ETIMEDOUT };
-                let cause = self.bury(run, Ending::NotLaunched(error), None, now);
-                effects.extend(self.decide(cause, now, fresh));
-            }
-            Phase::Stopping { then, rung, .. } => {
-                self.bury(run, ending, Some(rung), now);
-                let why = self.note.because;
-                match then {
-                    Then::Start => effects.extend(self.launch(why, now, fresh)),
-                    Then::Leave => {
-                        self.enter(Phase::Stopped, why, now);
-                        effects.push(Effect::Gone);
-                    }
-                    Then::Stay | Then::Overdue(_) => self.enter(Phase::Stopped, why, now),
-                }
-            }
-            Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => {}
-        }
-        effects
-    }
-
-    fn refused(&mut self, uid: u32) -> Effects {
-        match &mut self.note.phase {
-            Phase::Stopping { obstacle, .. } => *obstacle = Some(Obstacle::Uid(uid)),
-            Phase::Starting { .. }
-            | Phase::Running { .. }
-            | Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => {}
-        }
-        Effects::new()
-    }
-
-    fn examined(&mut self, found: Option<char>) -> Effects {
-        match &mut self.note.phase {
-            Phase::Stopping { rung: Rung::Stuck { state }, .. } => *state = found,
-            Phase::Stopping { rung: Rung::Asked { .. } | Rung::Killed { .. }, .. }
-            | Phase::Starting { .. }
-            | Phase::Running { .. }
-            | Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => {}
-        }
-        Effects::new()
-    }
-
     // --- time and the parent
 
     fn judged(&mut self, verdict: Verdict, now: Moment) -> Effects {
@@ -523,7 +309,7 @@ impl Lifecycle {
     // --- steps
 
     /// What follows a run that ended of itself.
-    fn decide(&mut self, cause: Cause, now: Moment, fresh: RunId) -> Effects {
+    pub(super) fn decide(&mut self, cause: Cause, now: Moment, fresh: RunId) -> Effects {
         let rules = Arc::clone(&self.rules);
         let rules = &rules.restart;
         if !is_followed(rules.policy, cause) {
@@ -547,7 +333,7 @@ impl Lifecycle {
 
     /// Remembers an end. A run that lived longer than the window and the last cool-down was well: the next cool-down is the
     /// first again.
-    fn bury(&mut self, run: RunId, ending: Ending, asked: Option<Rung>, now: Moment) -> Cause {
+    pub(super) fn bury(&mut self, run: RunId, ending: Ending, asked: Option<Rung>, now: Moment) -> Cause {
         let cause = cause(ending, asked, &self.rules.restart);
         let lived = self.note.phase.alive().map_or(Duration::ZERO, |(_, began)| now - began);
         if self.note.last_wait.is_some_and(|wait| lived > wait && lived > self.rules.restart.period) {
@@ -559,18 +345,18 @@ impl Lifecycle {
     }
 
     /// A fresh start, as after an operator's command: nothing that went wrong before counts.
-    fn forgive(&mut self) {
+    pub(super) fn forgive(&mut self) {
         self.note.window.clear();
         self.note.last_wait = None;
     }
 
-    fn launch(&mut self, why: Because, now: Moment, run: RunId) -> Effects {
+    pub(super) fn launch(&mut self, why: Because, now: Moment, run: RunId) -> Effects {
         self.enter(Phase::Starting { run }, why, now);
         Effects::from_slice(&[Effect::Launch { run }])
     }
 
     /// The first rung of the stop ladder. A stopped process (SIGSTOP) keeps its signals pending, so CONT follows.
-    fn ask(&mut self, then: Then, why: Because, now: Moment) -> Effects {
+    pub(super) fn ask(&mut self, then: Then, why: Because, now: Moment) -> Effects {
         let StopSpec { signal, timeout, .. } = self.rules.stop;
         let phase = self.stopping(Rung::Asked { signal, until: now + timeout }, then);
         self.enter(phase, why, now);
@@ -579,14 +365,14 @@ impl Lifecycle {
         phase.run().map(|run| Effects::from_slice(&signals(run))).unwrap_or_default()
     }
 
-    fn kill_signal(&self) -> Effects {
+    pub(super) fn kill_signal(&self) -> Effects {
         let scope = self.rules.stop.scope;
         let kill = |run| Effect::Signal { run, signal: Signal::KILL, scope };
         self.note.phase.run().map(kill).into_iter().collect()
     }
 
     /// The present run on a rung of the ladder; a phase without a run stays what it is.
-    fn stopping(&self, rung: Rung, then: Then) -> Phase {
+    pub(super) fn stopping(&self, rung: Rung, then: Then) -> Phase {
         let alive = self.note.phase.alive();
         match self.note.phase.run() {
             Some(run) => Phase::Stopping { run, alive, rung, then, obstacle: None },
@@ -594,7 +380,7 @@ impl Lifecycle {
         }
     }
 
-    fn enter(&mut self, phase: Phase, why: Because, now: Moment) {
+    pub(super) fn enter(&mut self, phase: Phase, why: Because, now: Moment) {
         self.note.phase = phase;
         self.note.because = why;
         self.note.since = now;

@@ -11,7 +11,9 @@ mod note_bytes;
 mod outcome;
 mod plan;
 mod reason;
+mod runs;
 mod window;
+mod wishes;
 
 pub use cooldown::{Verdict, next_wait, verdict};
 pub use lifecycle::{Effect, Effects, Input, KILL_PATIENCE, Lifecycle, Rules};

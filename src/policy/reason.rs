@@ -91,7 +91,7 @@ impl Lifecycle {
     /// How the last run ended.
     fn last(&self) -> String {
         match self.note().deaths.front() {
-            Some(death) if death.lived.is_zero() => death.ending.to_string(),
+            Some(death) if death.lived.as_millis() == 0 => death.ending.to_string(),
             Some(death) => format!("{} after {}", death.ending, Span(death.lived)),
             None => "nothing is known of a run".to_owned(),
         }
