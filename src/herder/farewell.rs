@@ -37,7 +37,7 @@ impl Handler<Shutdown> for Herder {
             None => {
                 log::info!("stopping {} services", self.living);
                 self.farewell = Some(Farewell { begun: now, heard: false, over: false });
-                let (heard, this) = (self.instruct_all(Input::Stop(Because::Shutdown)), ctx.address());
+                let (heard, this) = (self.stop_all(), ctx.address());
                 ctx.spawn(wrap_future(async move {
                     heard.await;
                     this.do_send(AllHeard);
@@ -45,8 +45,9 @@ impl Handler<Shutdown> for Herder {
             }
             Some(Farewell { begun, over: false, .. }) if now - *begun >= SECOND => {
                 log::warn!("asked again: killing {} services", self.living);
-                // Nothing waits for this to be heard: the ends that it brings are waited for.
-                drop(self.instruct_all(Input::Kill));
+                for child in self.roster.children() {
+                    child.addr.do_send(Instruct(Input::Kill));
+                }
             }
             Some(_) => {}
         }
@@ -107,9 +108,10 @@ impl Herder {
         })
     }
 
-    /// Tells every service, at once. The future ends when all have done what follows of it.
-    fn instruct_all(&self, input: Input) -> impl Future<Output = ()> + use<> {
-        let told: Vec<_> = self.roster.children().map(|child| child.addr.send(Instruct(input))).collect();
+    /// Tells every service to stop. The future ends when all have begun to; actix takes back what nobody waits for.
+    fn stop_all(&self) -> impl Future<Output = ()> + use<> {
+        let stop = Input::Stop(Because::Shutdown);
+        let told: Vec<_> = self.roster.children().map(|child| child.addr.send(Instruct(stop))).collect();
         async move {
             for told in told {
                 // An error is an actor that panicked; the one in its place is told anew.
