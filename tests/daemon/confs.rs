@@ -25,7 +25,7 @@ fn the_original_format_runs_unchanged() {
 #[test]
 fn files_of_other_hosts_are_skipped_and_the_closest_file_wins() {
     let mut herd = Herd::new();
-    let text = |name: &str| format!(r#"{{"name": "{name}", "cmd": "sleep", "args": ["100000"]}}"#);
+    let text = |name: &str| format!(r#"{{"name": "{name}", "cwd": "/", "cmd": "sleep", "args": ["100000"]}}"#);
     for (file, name) in [
         ("elsewhere@otherhost.conf", "x"),
         ("here@WEB1.conf", "x"),
