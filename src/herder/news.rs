@@ -7,10 +7,11 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler};
 
 use super::actor::Herder;
+use super::roster::Entry;
 use crate::bus::Happening;
 use crate::model::{Death, ServiceId, State};
 use crate::observe::journal;
-use crate::policy::{Input, Lifecycle, Phase, Rung, verdict};
+use crate::policy::{Because, Input, Lifecycle, Note, Phase, Rules, Rung, verdict};
 use crate::service::{Instruct, News, ServiceActor, ServiceNews};
 
 /// An actor that panics again within this time after it was replaced waits that long before it is replaced again.
@@ -31,7 +32,7 @@ impl Handler<ServiceNews> for Herder {
         match news {
             News::Changed { life, from, death } => self.changed(&id, *life, from, death),
             News::Exceeded { wait } => self.judge(&id, wait),
-            News::Gone => self.left(&id),
+            News::Gone => self.gone(&id, ctx),
             News::Panicked => self.panicked(&id, ctx),
         }
     }
@@ -68,6 +69,20 @@ impl Herder {
         if let Some(child) = self.roster.child_mut(id) {
             let verdict = verdict(child.life.rules().restart.exceeded, wait, fastrand::u8(..));
             child.addr.do_send(Instruct(Input::Verdict(verdict)));
+        }
+    }
+
+    /// Nothing is left of a service that had lost its conf. If that has come back in the meantime, too late for the actor
+    /// to hear of it, the service begins anew.
+    fn gone(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
+        let (herd, parent, now) = (Rc::clone(&self.herd), ctx.address().recipient(), self.herd.clock.now());
+        match self.roster.entries.get_mut(id) {
+            Some(Entry { leaving: false, child: Some(child), .. }) => {
+                child.life = Lifecycle::of(Note::new(now), Rules::from(&*child.spec));
+                child.addr = ServiceActor::new(Arc::clone(&child.spec), child.life.clone(), herd, parent).start();
+                child.addr.do_send(Instruct(Input::Start(Because::Loaded)));
+            }
+            _ => self.left(id),
         }
     }
 
