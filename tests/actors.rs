@@ -326,6 +326,27 @@ async fn a_dismissed_service_is_ended_and_gone() {
 }
 
 #[actix::test]
+async fn a_service_that_is_wanted_again_while_it_leaves_is_never_lost() {
+    tokio::time::pause();
+    // The wish may arrive before, between and after the messages with which the service leaves.
+    for turns in 0..12 {
+        let scene = Scene::new();
+        scene.supervise("web", r#"{"cmd": "x"}"#).await;
+        scene.spawner.ignore_signals(&id("web"));
+        scene.herder.send(Dismiss(id("web"))).await.unwrap().unwrap();
+        scene.rest().await;
+        scene.spawner.exit(&id("web"), Ending::Exited(0));
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        scene.herder.do_send(Supervise(spec("web", r#"{"cmd": "x", "name": "again"}"#)));
+        let status = scene.status("web").await;
+        assert_eq!((status.state, status.name.as_str()), (State::Running, "again"), "after {turns} turns");
+        assert_eq!(scene.spawner.living().len(), 1);
+    }
+}
+
+#[actix::test]
 async fn events_tell_what_happened_in_order() {
     tokio::time::pause();
     let scene = Scene::new();
