@@ -16,7 +16,7 @@ use actix::Actor;
 use daemonherder::bus::Happening;
 use daemonherder::conf::{Settings, SystemAccounts, lower};
 use daemonherder::herder::{Herder, Shutdown, Subscribe, Supervise};
-use daemonherder::model::{RunId, Signal, State};
+use daemonherder::model::{RunId, Signal, State, StopScope};
 use daemonherder::process::{DirectSpawner, Launch, Report, Reports, SignalError, Spawner, Whom};
 use daemonherder::service::Herd;
 
@@ -58,6 +58,10 @@ impl<S: Spawner> Spawner for NiceSpawner<S> {
 
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
         self.inner.signal(run, signal, whom)
+    }
+
+    fn rescope(&self, run: RunId, scope: StopScope) {
+        self.inner.rescope(run, scope);
     }
 
     fn adopt(&self, run: RunId, reports: Reports) -> bool {

@@ -11,7 +11,9 @@ use daemonherder::conf::{Settings, SystemAccounts, lower};
 use daemonherder::herder::{
     AwaitEnd, Command, Dismiss, Herder, Order, ServiceStatus, Shutdown, Subscribe, Supervise, Survey,
 };
-use daemonherder::model::{Ending, LaunchError, RunId, ServiceId, ServiceSpec, Signal, Stage, State, Wanted};
+use daemonherder::model::{
+    Ending, LaunchError, RunId, ServiceId, ServiceSpec, Signal, Stage, State, StopScope, Wanted,
+};
 use daemonherder::process::{Launch, Reports, SignalError, Spawner, Whom};
 use daemonherder::service::Herd;
 use daemonherder::testing::{Awkward, FakeSpawner};
@@ -362,20 +364,31 @@ async fn events_tell_what_happened_in_order() {
     );
 }
 
-/// A spawner that panics when it is told to signal with USR1, or to launch while `armed`.
+/// A spawner that panics as often as it is `armed` for, when it is told to launch or to signal.
 struct Fragile {
     inner: FakeSpawner,
-    armed: Rc<std::cell::Cell<bool>>,
+    armed: Rc<std::cell::Cell<u32>>,
+}
+
+impl Fragile {
+    fn panic_if_armed(&self) {
+        let left = self.armed.get();
+        self.armed.set(left.saturating_sub(1));
+        assert_eq!(left, 0, "the spawner fails in the middle of an actor's work");
+    }
 }
 
 impl Spawner for Fragile {
     fn launch(&self, launch: Launch, reports: Reports) {
-        assert!(!self.armed.replace(false), "the spawner fails in the middle of an actor's work");
+        self.panic_if_armed();
         self.inner.launch(launch, reports);
     }
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
-        assert!(!self.armed.replace(false), "the spawner fails in the middle of an actor's work");
+        self.panic_if_armed();
         self.inner.signal(run, signal, whom)
+    }
+    fn rescope(&self, run: RunId, scope: StopScope) {
+        self.inner.rescope(run, scope);
     }
     fn adopt(&self, run: RunId, reports: Reports) -> bool {
         self.inner.adopt(run, reports)
@@ -388,8 +401,8 @@ impl Spawner for Fragile {
     }
 }
 
-fn fragile() -> (Scene, Rc<std::cell::Cell<bool>>) {
-    let (inner, armed) = (FakeSpawner::new(), Rc::new(std::cell::Cell::new(false)));
+fn fragile() -> (Scene, Rc<std::cell::Cell<u32>>) {
+    let (inner, armed) = (FakeSpawner::new(), Rc::new(std::cell::Cell::new(0)));
     (Scene::with(Fragile { inner: inner.clone(), armed: Rc::clone(&armed) }, inner), armed)
 }
 
@@ -410,7 +423,7 @@ async fn an_actor_that_panics_is_replaced_and_its_process_goes_on() {
     scene.supervise("other", r#"{"cmd": "x"}"#).await;
     let run = scene.status("web").await.run;
     let mut events = scene.herder.send(Subscribe).await.unwrap();
-    armed.set(true);
+    armed.set(1);
     scene.herder.send(Command { ids: vec![id("web")], order: Order::Stop }).await.unwrap().unwrap();
     until_replaced(&mut events).await;
     let status = scene.status("web").await;
@@ -424,12 +437,93 @@ async fn an_actor_that_panics_is_replaced_and_its_process_goes_on() {
 }
 
 #[actix::test]
+async fn what_is_owed_to_an_actor_that_panicked_is_told_to_the_next() {
+    tokio::time::pause();
+    for (owed, launches, state) in [("replace", 2, Some(State::Running)), ("leave", 1, None)] {
+        let (scene, armed) = fragile();
+        scene.supervise("web", r#"{"cmd": "x"}"#).await;
+        let mut events = scene.herder.send(Subscribe).await.unwrap();
+        armed.set(1);
+        // The wish panics its actor half way, or waits behind an order that does.
+        scene.herder.do_send(Command { ids: vec![id("web")], order: Order::Restart });
+        match owed {
+            "replace" => scene.herder.do_send(Supervise(spec("web", r#"{"cmd": "y"}"#))),
+            _ => scene.herder.do_send(Dismiss(id("web"))),
+        }
+        until_replaced(&mut events).await;
+        scene.pass(Duration::from_secs(10)).await;
+        let last = scene.spawner.launches_of_service(&id("web")).pop().unwrap();
+        let program = if owed == "replace" { "y" } else { "x" };
+        assert_eq!((last.argv[0].to_str().unwrap(), scene.runs("web")), (program, launches), "{owed}");
+        assert_eq!(scene.statuses().await.get("web").map(|status| status.state), state, "{owed}");
+    }
+}
+
+#[actix::test]
+async fn a_farewell_is_not_forgotten_over_a_panic() {
+    tokio::time::pause();
+    let (scene, armed) = fragile();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    // The second panic follows the first at once, and the third actor waits a second.
+    armed.set(2);
+    scene.spawner.exit(&id("web"), CRASH);
+    scene.rest().await;
+    assert_eq!(armed.get(), 0);
+    scene.herder.do_send(Shutdown);
+    scene.rest().await;
+    scene.pass(Duration::from_secs(1)).await;
+    scene.pass(Duration::from_secs(10)).await;
+    scene.herder.send(AwaitEnd).await.unwrap();
+    assert_eq!(scene.spawner.living().len(), 0);
+    assert_eq!(scene.status("web").await.state, State::Stopped);
+}
+
+#[actix::test]
+async fn a_service_whose_conf_is_gone_can_only_be_stopped() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    scene.spawner.ignore_signals(&id("web"));
+    scene.herder.send(Dismiss(id("web"))).await.unwrap().unwrap();
+    scene.rest().await;
+    for order in [Order::Start, Order::Restart] {
+        assert!(scene.herder.send(Command { ids: vec![id("web")], order }).await.unwrap().is_err());
+    }
+    scene.order("web", Order::Stop).await;
+    scene.pass(Duration::from_secs(10)).await;
+    assert!(scene.statuses().await.is_empty());
+}
+
+#[actix::test]
+async fn to_disable_a_service_starts_nothing() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("web", r#"{"cmd": "x", "restart": {"intensity": 0}}"#).await;
+    scene.exit("web", CRASH).await;
+    assert_eq!(scene.status("web").await.state, State::Cooldown);
+    scene.supervise("web", r#"{"cmd": "x", "restart": {"intensity": 0}, "enabled": false}"#).await;
+    let status = scene.status("web").await;
+    assert_eq!((status.state, status.reason.as_str()), (State::Stopped, "disabled in its conf"));
+    assert_eq!(scene.runs("web"), 1);
+}
+
+#[actix::test]
+async fn what_belongs_to_a_service_changes_under_the_living_process() {
+    tokio::time::pause();
+    let scene = Scene::new();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    scene.supervise("web", r#"{"cmd": "x", "stop": {"scope": "main"}}"#).await;
+    let launches = scene.spawner.launches_of_service(&id("web"));
+    assert_eq!(launches.iter().map(|launch| launch.scope).collect::<Vec<_>>(), [StopScope::Main]);
+}
+
+#[actix::test]
 async fn a_launch_lost_in_a_panic_is_made_good() {
     tokio::time::pause();
     let (scene, armed) = fragile();
     scene.supervise("web", r#"{"cmd": "x"}"#).await;
     let mut events = scene.herder.send(Subscribe).await.unwrap();
-    armed.set(true);
+    armed.set(1);
     scene.spawner.exit(&id("web"), CRASH);
     until_replaced(&mut events).await;
     let status = scene.status("web").await;

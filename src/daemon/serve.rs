@@ -1,5 +1,6 @@
 //! The life of a daemon, from the lock to the last line of its log.
 
+use std::error::Error;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{StartError, StateDir, journal};
 use crate::conf::{Places, create_directory};
-use crate::front::{self, Access, Identity, Server};
+use crate::front::{self, Access, Identity};
 use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown, Subscribe};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, DirectSpawner, Place};
@@ -77,11 +78,20 @@ async fn live(
         place: Arc::new(Place::new(state.path())),
         baseline: Arc::new(baseline),
     };
+    // What may fail comes before the first service: nothing is left behind by a daemon that does not start.
+    let access = Access::of_this_process(None);
+    let listener = front::bind(&places.socket, &access)
+        .map_err(|error| io_error(format!("open {}", places.socket.display()), io::Error::other(error)))?;
     let herder = Herder::new(herd, Some(places.source().into())).start();
     tokio::task::spawn_local(signals.pass_on(herder.clone()));
-    // What is wrong with the confs is in the log and in the status; the daemon is there all the same.
-    let _ = herder.send(Reload::default()).await;
-    let server = open_door(places, state, &herder, since).await?;
+    // What is wrong with the confs is in the log and in the status; the daemon is there all the same. A directory that
+    // hangs does not keep it from ending.
+    tokio::select! {
+        _ = herder.send(Reload::default()) => {}
+        _ = herder.send(AwaitEnd) => {}
+    }
+    let access = admit_group(places, access, &herder).await;
+    let server = front::serve(listener, herder.clone(), identity(places, state, since), access);
     tokio::task::spawn_local(tidy_memory(herder.clone()));
     if detached {
         super::detach::tell_ready();
@@ -108,27 +118,31 @@ async fn tidy_memory(herder: Addr<Herder>) {
     }
 }
 
-async fn open_door(
-    places: &Places,
-    state: &StateDir,
-    herder: &Addr<Herder>,
-    since: SystemTime,
-) -> Result<Server, StartError> {
+/// Opens the door to `control.group`. Where that can't be done, it stays closed to it.
+async fn admit_group(places: &Places, access: Access, herder: &Addr<Herder>) -> Access {
     let settings = herder.send(GetSettings).await.unwrap_or_default();
-    let access = Access::of_this_process(match settings.control_group {
-        Some(name) => group(name).await,
-        None => None,
-    });
-    let listener = front::bind(&places.socket, &access)
-        .map_err(|error| io_error(format!("open {}", places.socket.display()), io::Error::other(error)))?;
-    let identity = Identity {
+    let Some(name) = settings.control_group else { return access };
+    let Some(group) = group(name.clone()).await else { return access };
+    match front::admit(&places.socket, group) {
+        Ok(()) => Access { group: Some(group), ..access },
+        Err(error) => {
+            log::error!(
+                "control.group {name}: {error}: {}",
+                error.source().map(ToString::to_string).unwrap_or_default()
+            );
+            access
+        }
+    }
+}
+
+fn identity(places: &Places, state: &StateDir, since: SystemTime) -> Identity {
+    Identity {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         since,
         host: places.host.to_string(),
         logs: state.path().join("logs"),
-    };
-    Ok(front::serve(listener, herder.clone(), identity, access))
+    }
 }
 
 /// The number of `control.group`. Whom nobody knows, nobody is let in for.
@@ -136,7 +150,7 @@ async fn group(name: String) -> Option<u32> {
     let asked = name.clone();
     let (found, result) = oneshot::channel();
     // Whoever waits for it is right here.
-    let begun = os::aside(move || _ = found.send(os::account::group_by_name(&asked)));
+    let begun = os::aside(&os::OWN, move || _ = found.send(os::account::group_by_name(&asked)));
     match (begun, result.await) {
         (Ok(()), Ok(Ok(gid))) => return Some(gid),
         (Ok(()), Ok(Err(error))) => log::error!("control.group {name}: {error}"),

@@ -118,11 +118,8 @@ impl StateDir {
     fn recall(&self) -> Result<Option<Memory>, StateError> {
         let path = self.memory_path();
         match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| StateError::Io {
-                what: "understand",
-                path,
-                source: source.into(),
-            }),
+            // What can't be read any more is as good as lost, and a number of its own keeps the new runs apart.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(StateError::Io { what: "read", path, source }),
         }
@@ -136,6 +133,8 @@ impl StateDir {
         let written = text.and_then(|text| {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(&text)?;
+            // Or a loss of power may leave an empty file under the new name.
+            file.sync_all()?;
             std::fs::rename(&new, &path)
         });
         written.map_err(|source| StateError::Io { what: "write", path, source })

@@ -174,7 +174,7 @@ impl Desk {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (done, result) = oneshot::channel();
     // Whoever asked may have gone by the time it is done.
-    os::aside(move || _ = done.send(work())).ok()?;
+    os::aside(&os::OWN, move || _ = done.send(work())).ok()?;
     result.await.ok()
 }
 

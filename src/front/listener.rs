@@ -70,12 +70,18 @@ pub fn bind(path: &Path, access: &Access) -> Result<UnixListener, BindError> {
     // Until here the socket has the umask's mode; the directory is closed to others, and whoever connects is looked at.
     permit(path, 0o600, None)?;
     if let Some(group) = access.group {
-        permit(path, 0o660, Some(group))?;
-        if let Some(directory) = path.parent() {
-            permit(directory, 0o710, Some(group))?;
-        }
+        admit(path, group)?;
     }
     UnixListener::from_std(listener).map_err(make)
+}
+
+/// Lets a group reach the socket by its name; see [`bind`].
+///
+/// # Errors
+/// The system refuses, for a group that the owner is not in.
+pub fn admit(path: &Path, group: u32) -> Result<(), BindError> {
+    permit(path, 0o660, Some(group))?;
+    path.parent().map_or(Ok(()), |directory| permit(directory, 0o710, Some(group)))
 }
 
 fn permit(path: &Path, mode: u32, group: Option<u32>) -> Result<(), BindError> {

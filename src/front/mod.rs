@@ -25,5 +25,5 @@ mod wall_clock;
 pub use access::Access;
 pub use herd::Herd;
 pub use identity::Identity;
-pub use listener::{BindError, bind};
+pub use listener::{BindError, admit, bind};
 pub use server::{Server, serve};

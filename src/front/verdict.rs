@@ -169,7 +169,10 @@ impl Watch {
     }
 
     fn see_to_start(&mut self, seen: Seen<'_>) -> Verdict {
-        let death = seen.death.filter(|death| Some(death.run) != self.old);
+        // A restart ends whatever run it finds, which may be a later one than the survey saw.
+        let by_us =
+            |death: &Death| self.order == Order::Restart && matches!(death.cause, Cause::Stop | Cause::StopTimeout);
+        let death = seen.death.filter(|death| Some(death.run) != self.old && !by_us(death));
         match (death, seen.state) {
             (Some(death), State::Exited) if death.cause == Cause::Success => {
                 Verdict::Done(format!("ran and ended: {}", death.ending))

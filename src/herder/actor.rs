@@ -50,8 +50,11 @@ impl Herder {
     }
 
     /// The services of these ids, or the ids of which there are none.
-    fn known(&self, ids: &[ServiceId]) -> Result<(), UnknownServices> {
-        let unknown: Vec<_> = ids.iter().filter(|id| !self.roster.knows(id)).cloned().collect();
+    /// One whose conf is gone can only be stopped any more.
+    fn known(&self, ids: &[ServiceId], order: Order) -> Result<(), UnknownServices> {
+        let leaving = |id: &ServiceId| self.roster.entries.get(id).is_some_and(|entry| entry.leaving);
+        let unknown = |id: &&ServiceId| !self.roster.knows(id) || (order != Order::Stop && leaving(id));
+        let unknown: Vec<_> = ids.iter().filter(unknown).cloned().collect();
         if unknown.is_empty() { Ok(()) } else { Err(UnknownServices(unknown)) }
     }
 }
@@ -79,7 +82,7 @@ impl Handler<Command> for Herder {
     type Result = Result<(), UnknownServices>;
 
     fn handle(&mut self, Command { ids, order }: Command, _: &mut Self::Context) -> Self::Result {
-        self.known(&ids)?;
+        self.known(&ids, order)?;
         let input = match order {
             Order::Start => Input::Start(Because::Operator),
             Order::Stop => Input::Stop(Because::Operator),

@@ -14,7 +14,7 @@ use crate::bus::Happening;
 use crate::conf::{Found, Loaded, Problem};
 use crate::model::{ServiceId, ServiceSpec};
 use crate::policy::{Action, Because, Input, Lifecycle, Note, Rules, may_remove, plan};
-use crate::service::{Adjust, Instruct, Replace, ServiceActor};
+use crate::service::{Adjust, Disable, Instruct, Replace, ServiceActor};
 
 /// A service as its conf has it: a spec where that is good.
 struct Wish {
@@ -94,10 +94,7 @@ impl Herder {
             }
             Action::Restart => addr.do_send(Replace(spec)),
             Action::Adjust => addr.do_send(Adjust(spec)),
-            Action::Stop => {
-                addr.do_send(Adjust(spec));
-                addr.do_send(Instruct(Input::Stop(Because::Disabled)));
-            }
+            Action::Stop => addr.do_send(Disable(spec)),
             Action::Hold | Action::Keep | Action::Doubt | Action::Remove | Action::Spare => {}
         }
     }
@@ -160,7 +157,14 @@ impl Herder {
             let life = Lifecycle::of(Note::new(now), Rules::from(&*spec));
             let parent = ctx.address().recipient();
             let actor = ServiceActor::new(Arc::clone(&spec), life.clone(), Rc::clone(&self.herd), parent);
-            entry.child = Some(Box::new(Child { addr: actor.start(), spec, life, replaced: None, untold: None }));
+            entry.child = Some(Box::new(Child {
+                addr: actor.start(),
+                follows: Arc::clone(&spec),
+                spec,
+                life,
+                replaced: None,
+                untold: None,
+            }));
         }
         entry
     }

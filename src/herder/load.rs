@@ -1,6 +1,8 @@
 //! When the confs are read, and what follows when they can't be.
 
 use std::error::Error;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +107,10 @@ impl Herder {
         done: Option<oneshot::Sender<Result<Applied, ReloadError>>>,
         ctx: &mut Context<Self>,
     ) {
+        // Many signals in a row, or a slow disk: one that nobody waits for is as good as the one that waits already.
+        if done.is_none() && self.reloads.iter().any(|waiting| waiting.done.is_none()) {
+            return;
+        }
         self.reloads.push_back(Request { reload, done });
         if self.loading.busy.is_none() {
             self.next_reload(ctx);
@@ -119,8 +125,14 @@ impl Herder {
         self.loading.busy = Some(request);
         let (source, this) = (Arc::clone(&confs.source), ctx.address());
         let path = confs.source.directory.clone();
-        if let Err(source) = os::aside(move || this.do_send(Read(load(&source)))) {
-            ctx.notify(Read(Err(DirectoryError::List { path, source })));
+        let unread = move |why| Read(Err(DirectoryError::List { path: path.clone(), source: why }));
+        let panicked = unread.clone();
+        let begun = os::aside(&os::OWN, move || {
+            let read = catch_unwind(AssertUnwindSafe(|| Read(load(&source))));
+            this.do_send(read.unwrap_or_else(|_| panicked(io::Error::other("a panic, which the log tells of"))));
+        });
+        if let Err(error) = begun {
+            ctx.notify(unread(error));
         }
     }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler};
 
 use super::actor::Herder;
+use super::roster::Entry;
 use crate::bus::Happening;
 use crate::model::{Death, ServiceId, State};
 use crate::observe::journal;
 use crate::policy::{Because, Input, Lifecycle, Phase, Rung, verdict};
-use crate::service::{Instruct, News, ServiceActor, ServiceNews};
+use crate::service::{Adjust, Disable, Instruct, News, Replace, ServiceActor, ServiceNews};
 
 /// An actor that panics again within this time after it was replaced waits that long before it is replaced again.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
@@ -29,7 +30,12 @@ impl Handler<ServiceNews> for Herder {
 
     fn handle(&mut self, ServiceNews { id, news }: ServiceNews, ctx: &mut Self::Context) {
         match news {
-            News::Changed { life, from, death } => self.changed(&id, *life, from, death),
+            News::Changed { life, spec, from, death } => {
+                if let Some(child) = self.roster.child_mut(&id) {
+                    child.follows = spec;
+                }
+                self.changed(&id, *life, from, death);
+            }
             News::Exceeded { wait } => self.judge(&id, wait),
             News::Gone => self.left(&id, ctx),
             News::Panicked => self.panicked(&id, ctx),
@@ -86,11 +92,20 @@ impl Herder {
 
     fn replace_actor(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
         let (herd, parent, now) = (Rc::clone(&self.herd), ctx.address().recipient(), self.herd.clock.now());
-        let Some(child) = self.roster.child_mut(id) else { return };
-        child.addr = ServiceActor::new(Arc::clone(&child.spec), child.life.clone(), herd, parent).start();
+        let Some(Entry { child: Some(child), leaving, .. }) = self.roster.entries.get_mut(id) else { return };
+        child.addr = ServiceActor::new(Arc::clone(&child.follows), child.life.clone(), herd, parent).start();
         child.replaced = Some(now);
-        if self.farewell.is_some() {
-            child.addr.do_send(Instruct(Input::Stop(Because::Shutdown)));
+        // What was on its way to the old one is lost with its mailbox; what is owed is known here.
+        let changed = !Arc::ptr_eq(&child.follows, &child.spec);
+        match (&self.farewell, *leaving) {
+            (Some(_), _) => child.addr.do_send(Instruct(Input::Stop(Because::Shutdown))),
+            (None, true) => child.addr.do_send(Instruct(Input::Leave)),
+            (None, false) if !changed => {}
+            (None, false) if !child.spec.enabled => child.addr.do_send(Disable(Arc::clone(&child.spec))),
+            (None, false) if child.follows.process == child.spec.process => {
+                child.addr.do_send(Adjust(Arc::clone(&child.spec)));
+            }
+            (None, false) => child.addr.do_send(Replace(Arc::clone(&child.spec))),
         }
         self.publish(id.clone(), Happening::ActorReplaced);
     }

@@ -35,6 +35,8 @@ pub(super) struct Child {
     pub(super) addr: Addr<ServiceActor>,
     /// The last good spec.
     pub(super) spec: Arc<ServiceSpec>,
+    /// The spec that the actor follows as far as it has told; the last good one may be on its way to it.
+    pub(super) follows: Arc<ServiceSpec>,
     /// The lifecycle as last told.
     pub(super) life: Lifecycle,
     /// When the actor was last replaced after a panic.

@@ -4,8 +4,7 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point in time: how long after the boot of the machine, on a clock that nobody sets and that goes on in suspend
-/// (`CLOCK_BOOTTIME`, clock_gettime(2)). Comparable between processes of one boot.
+/// A point in time: how long after the boot of the machine, on a clock that nobody sets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment {
     /// Since the boot; 584 years fit.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::rotating::RotatingFile;
 
@@ -13,6 +13,8 @@ use super::rotating::RotatingFile;
 const WAITING: usize = 8192;
 /// How many bytes are written at a time, or a line more.
 const BATCH: usize = 32 << 10;
+/// How long the last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Where the lines go.
 #[derive(Clone, Debug)]
@@ -26,7 +28,8 @@ pub(crate) enum Target {
 /// Takes lines and never blocks: a thread writes them. What does not fit is counted, and the count is written.
 pub(crate) struct LineWriter {
     handle: LineHandle,
-    thread: Option<JoinHandle<()>>,
+    /// Hangs up when the thread ends.
+    ended: Receiver<()>,
 }
 
 /// One that writes lines.
@@ -53,11 +56,12 @@ impl LineWriter {
         let (sender, lines) = channel();
         let queue = Arc::new(Queue::default());
         let handle = LineHandle { lines: sender, queue: Arc::clone(&queue) };
-        let thread = std::thread::Builder::new()
-            .name("daemon.log".to_owned())
-            .stack_size(64 << 10)
-            .spawn(move || write_all(&lines, target, &queue))?;
-        Ok(Self { handle, thread: Some(thread) })
+        let (end, ended) = channel::<()>();
+        std::thread::Builder::new().name("daemon.log".to_owned()).stack_size(64 << 10).spawn(move || {
+            let _ended = end;
+            write_all(&lines, target, &queue);
+        })?;
+        Ok(Self { handle, ended })
     }
 
     /// A handle that writes through the same thread; it does not keep the thread alive past this value's drop.
@@ -114,12 +118,13 @@ fn write_all(lines: &Receiver<Vec<u8>>, target: Target, queue: &Queue) {
 }
 
 impl Drop for LineWriter {
-    /// Waits until all lines that were taken are written, so that the last ones of a daemon are not lost.
+    /// Waits until all lines that were taken are written, so that the last ones of a daemon are not lost; but not for long:
+    /// a terminal that was stopped by Ctrl-S, or a dead disk, must not keep a daemon from ending.
     fn drop(&mut self) {
-        // An error is a thread that is gone already, and a panic of that thread has nothing to say to a daemon that ends.
         self.handle.queue.waiting.fetch_add(1, Ordering::Relaxed);
+        // An error is a thread that is gone already; whatever comes back from it, its end or the lapse of time, is enough.
         let _ = self.handle.lines.send(Vec::new());
-        let _ = self.thread.take().map(JoinHandle::join);
+        let _ = self.ended.recv_timeout(LAST_LINES);
     }
 }
 

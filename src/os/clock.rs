@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use crate::model::Moment;
 
-/// A clock that nobody sets: it counts from `CLOCK_BOOTTIME` at its start, by the runtime's own clock, so that a test which
-/// pauses that one pauses this one too.
+/// A clock that nobody sets: it begins with `CLOCK_BOOTTIME` at its start and goes on by the runtime's own clock
+/// (`CLOCK_MONOTONIC`), so that a test which pauses that one pauses this one too. While the machine is suspended it stands
+/// still, as all timers of the herd do.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,

@@ -19,7 +19,7 @@ mod raw;
 mod stack;
 pub(crate) mod terminal;
 
-pub(crate) use aside::aside;
+pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output};
 pub use clock::Clock;
 pub(crate) use epoll::{Epoll, Events};

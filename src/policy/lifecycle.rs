@@ -181,6 +181,12 @@ impl Lifecycle {
         }
     }
 
+    /// Puts other rules in force, and stops: the conf says `enabled: false` now.
+    pub fn disable(&mut self, rules: Rules, now: Moment) -> Effects {
+        self.rules = Arc::new(rules);
+        self.stop(Because::Disabled, now)
+    }
+
     /// Puts other rules in force, and another process in the place of the present one.
     pub fn replace(&mut self, rules: Rules, now: Moment, fresh: RunId) -> Effects {
         self.rules = Arc::new(rules);

@@ -306,6 +306,13 @@ impl Spawner for FakeSpawner {
         Ok(())
     }
 
+    fn rescope(&self, run: RunId, scope: StopScope) {
+        let mut books = self.books();
+        if let Some(launch) = books.launches.iter_mut().find(|launch| launch.run == run) {
+            launch.scope = scope;
+        }
+    }
+
     fn adopt(&self, run: RunId, reports: Reports) -> bool {
         let mut books = self.books();
         let Books { runs, mail, .. } = &mut *books;

@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::environment::{self, Baseline, Environment};
@@ -118,7 +119,11 @@ fn errno(error: AccountError) -> i32 {
 fn read_env_file(path: &Path) -> Result<Vec<(OsString, OsString)>, i32> {
     let number = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
     let mut text = Vec::new();
-    let file = File::open(path).map_err(number)?;
+    // A pipe or a device would keep whoever reads it waiting; opened like this it does not, and is then refused.
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(number)?;
+    if !file.metadata().map_err(number)?.is_file() {
+        return Err(libc::EINVAL);
+    }
     file.take(MAX_ENV_FILE + 1).read_to_end(&mut text).map_err(number)?;
     if text.len() as u64 > MAX_ENV_FILE {
         return Err(libc::EFBIG);

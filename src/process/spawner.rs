@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Launch;
-use crate::model::{Ending, RunId, Signal, Stage};
+use crate::model::{Ending, RunId, Signal, Stage, StopScope};
 
 /// Makes, signals and watches processes.
 ///
@@ -20,6 +20,10 @@ pub trait Spawner {
     /// # Errors
     /// The run is unknown or has ended, or the system does not permit it.
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError>;
+
+    /// What belongs to a run has changed: from now on this is what ends with its main process. Nothing happens where the
+    /// run is not known.
+    fn rescope(&self, run: RunId, scope: StopScope);
 
     /// Tells from now on `reports` what becomes of a run that somebody else launched, and what has become of it so far.
     /// False where the run is not known (never launched, or already acknowledged).
@@ -81,6 +85,9 @@ impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     }
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
         (**self).signal(run, signal, whom)
+    }
+    fn rescope(&self, run: RunId, scope: StopScope) {
+        (**self).rescope(run, scope);
     }
     fn adopt(&self, run: RunId, reports: Reports) -> bool {
         (**self).adopt(run, reports)

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 
 use super::context::Herd;
-use super::messages::{Adjust, Instruct, News, Prepared, Replace, Reported, ServiceNews};
+use super::messages::{Adjust, Disable, Instruct, News, Prepared, Replace, Reported, ServiceNews};
 use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Signal, Stage, StopScope};
 use crate::os;
 use crate::policy::{Effect, Effects, Input, Lifecycle, Phase, Rules};
-use crate::process::{Launch, Report, Reports, SignalError, Whom, prepare, takes_time};
+use crate::process::{LAUNCH_LIMIT, Launch, Report, Reports, SignalError, Whom, prepare, takes_time};
 
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
 pub struct ServiceActor {
@@ -23,7 +23,13 @@ pub struct ServiceActor {
     /// The one timer, and when it is due.
     timer: Option<(Moment, SpawnHandle)>,
     /// A run whose launch is being prepared on another thread: the spawner does not know it yet.
-    preparing: Option<RunId>,
+    preparing: Option<Preparing>,
+}
+
+/// A launch that is being prepared on another thread, and the timer that gives it up.
+struct Preparing {
+    run: RunId,
+    limit: SpawnHandle,
 }
 
 impl ServiceActor {
@@ -51,7 +57,8 @@ impl ServiceActor {
         let note = self.life.note();
         let death = note.deaths.front().copied().filter(|newest| Some(*newest) != deaths);
         if (note.phase, note.because, self.life.rules()) != (before.0, before.1, &before.2) || death.is_some() {
-            self.tell(News::Changed { life: Box::new(self.life.clone()), from, death });
+            let (life, spec) = (Box::new(self.life.clone()), Arc::clone(&self.spec));
+            self.tell(News::Changed { life, spec, from, death });
         }
         for effect in effects {
             self.perform(effect, ctx);
@@ -62,9 +69,9 @@ impl ServiceActor {
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Launch { run } => self.prepare(run, ctx),
-            Effect::Signal { run, .. } if self.preparing == Some(run) => {
+            Effect::Signal { run, .. } if self.is_preparing(run) => {
                 // There is no process yet, and now there will be none.
-                self.preparing = None;
+                self.prepared(ctx);
                 let cancelled = LaunchError { stage: Stage::Fork, errno: libc::ECANCELED };
                 self.feed(Input::Ended { run, ending: Ending::NotLaunched(cancelled) }, ctx);
             }
@@ -87,12 +94,16 @@ impl ServiceActor {
             let launch = prepare(&self.spec, run, &self.herd.place, &self.herd.baseline);
             return self.launch(run, launch, ctx);
         }
-        self.preparing = Some(run);
+        let stage = if self.spec.process.env_file.is_some() { Stage::EnvFile } else { Stage::User };
+        let limit = ctx.run_later(LAUNCH_LIMIT, move |_, ctx| {
+            ctx.notify(Prepared { run, launch: Err(LaunchError { stage, errno: libc::ETIMEDOUT }) });
+        });
+        self.preparing = Some(Preparing { run, limit });
         let (spec, place, baseline) =
             (Arc::clone(&self.spec), Arc::clone(&self.herd.place), Arc::clone(&self.herd.baseline));
         let this = ctx.address().downgrade();
         // The thread may hang in a name service or on a dead disk; it holds nothing that anybody else needs.
-        let begun = os::aside(move || {
+        let begun = os::aside(&os::LAUNCHES, move || {
             let launch = prepare(&spec, run, &place, &baseline);
             if let Some(this) = this.upgrade() {
                 this.do_send(Prepared { run, launch });
@@ -101,6 +112,17 @@ impl ServiceActor {
         if let Err(error) = begun {
             let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
             ctx.notify(Prepared { run, launch: Err(LaunchError { stage: Stage::Fork, errno }) });
+        }
+    }
+
+    fn is_preparing(&self, run: RunId) -> bool {
+        self.preparing.as_ref().is_some_and(|preparing| preparing.run == run)
+    }
+
+    /// Nothing is being prepared any more; what still comes of it is dropped.
+    fn prepared(&mut self, ctx: &mut Context<Self>) {
+        if let Some(Preparing { limit, .. }) = self.preparing.take() {
+            ctx.cancel_future(limit);
         }
     }
 
@@ -160,6 +182,15 @@ impl ServiceActor {
         Arc::clone(made)
     }
 
+    /// Takes another spec. What belongs to a living process is a rule, too, and its spawner keeps that one.
+    fn follow(&mut self, spec: Arc<ServiceSpec>) -> Rules {
+        if let Some(run) = self.life.note().phase.run() {
+            self.herd.spawner.rescope(run, spec.stop.scope);
+        }
+        self.spec = spec;
+        Rules::from(&*self.spec)
+    }
+
     fn tell(&self, news: News) {
         self.parent.do_send(ServiceNews { id: self.spec.id.clone(), news });
     }
@@ -202,9 +233,17 @@ impl Handler<Adjust> for ServiceActor {
     type Result = ();
 
     fn handle(&mut self, Adjust(spec): Adjust, ctx: &mut Self::Context) {
-        self.spec = spec;
-        let (rules, now) = (Rules::from(&*self.spec), self.herd.clock.now());
+        let (rules, now) = (self.follow(spec), self.herd.clock.now());
         self.advance(ctx, |life, fresh| life.adjust(rules, now, fresh));
+    }
+}
+
+impl Handler<Disable> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, Disable(spec): Disable, ctx: &mut Self::Context) {
+        let (rules, now) = (self.follow(spec), self.herd.clock.now());
+        self.advance(ctx, |life, _| life.disable(rules, now));
     }
 }
 
@@ -212,8 +251,7 @@ impl Handler<Replace> for ServiceActor {
     type Result = ();
 
     fn handle(&mut self, Replace(spec): Replace, ctx: &mut Self::Context) {
-        self.spec = spec;
-        let (rules, now) = (Rules::from(&*self.spec), self.herd.clock.now());
+        let (rules, now) = (self.follow(spec), self.herd.clock.now());
         self.advance(ctx, |life, fresh| life.replace(rules, now, fresh));
     }
 }
@@ -237,8 +275,8 @@ impl Handler<Prepared> for ServiceActor {
     type Result = ();
 
     fn handle(&mut self, Prepared { run, launch }: Prepared, ctx: &mut Self::Context) {
-        if self.preparing == Some(run) {
-            self.preparing = None;
+        if self.is_preparing(run) {
+            self.prepared(ctx);
             self.launch(run, launch, ctx);
         }
     }

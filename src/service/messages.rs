@@ -19,6 +19,11 @@ pub struct Instruct(pub Input);
 #[rtype(result = "()")]
 pub struct Adjust(pub Arc<ServiceSpec>);
 
+/// New rules, and the wish that it does not run: its conf is disabled now.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Disable(pub Arc<ServiceSpec>);
+
 /// A new spec that needs a new process.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
@@ -57,6 +62,8 @@ pub enum News {
     Changed {
         /// The lifecycle now.
         life: Box<Lifecycle>,
+        /// The spec that it follows.
+        spec: Arc<ServiceSpec>,
         /// The state before.
         from: State,
         /// The end of a run that led here.

@@ -14,4 +14,4 @@ mod messages;
 pub use crate::os::Clock;
 pub use actor::ServiceActor;
 pub use context::{Herd, RunNumbers};
-pub use messages::{Adjust, Instruct, News, Replace, ServiceNews};
+pub use messages::{Adjust, Disable, Instruct, News, Replace, ServiceNews};

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::table::Table;
-use crate::model::{RunId, Signal};
+use crate::model::{RunId, Signal, StopScope};
 use crate::os::{Epoll, Events};
 use crate::process::{Launch, Reports, SignalError, Spawner, Whom};
 
@@ -76,6 +76,10 @@ impl Spawner for DirectSpawner {
 
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
         self.table.borrow().signal(run, signal, whom)
+    }
+
+    fn rescope(&self, run: RunId, scope: StopScope) {
+        self.table.borrow_mut().rescope(run, scope);
     }
 
     fn adopt(&self, run: RunId, reports: Reports) -> bool {

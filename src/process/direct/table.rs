@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::run::{Life, Run};
 use super::slots::{Slots, Token};
-use crate::model::{Ending, LaunchError, RunId, Signal, Stage};
+use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope};
 use crate::os::{self, Epoll, Flight, Ids, Landing, NotSent, Order, OutputTo, Process, Stacks};
 use crate::process::{Credentials, Launch, Output, Report, Reports, SignalError, Sink, Whom};
 
@@ -80,6 +80,12 @@ impl Table {
     /// Sends a signal to a run.
     pub(super) fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
         let process = self.process(run).ok_or(SignalError::Gone)?;
+        let signal = match self.in_flight(run) {
+            // There is no program yet that could take a signal its own way, and before exec the child shares our memory: a
+            // signal that dumps core took all who share it along, before Linux 5.16.
+            true if signal != Signal::CONT => Signal::KILL,
+            true | false => signal,
+        };
         let sent = match whom {
             Whom::Main => process.signal(signal),
             Whom::Tree => process.signal_group(signal),
@@ -88,6 +94,13 @@ impl Table {
             NotSent::Gone => SignalError::Gone,
             NotSent::NotPermitted(uid) => SignalError::NotPermitted { uid },
         })
+    }
+
+    /// From now on this is what ends with a run's main process.
+    pub(super) fn rescope(&mut self, run: RunId, scope: StopScope) {
+        if let Some(run) = self.by_id.get(&run).and_then(|token| self.runs.get_mut(*token)) {
+            run.scope = scope;
+        }
     }
 
     /// Gives a run another listener, who will be told everything from the beginning. False if the run is not known.
@@ -225,6 +238,11 @@ impl Table {
     fn flies(&self, token: Token) -> bool {
         // One that was given up waits for its death, which has no time limit.
         self.runs.get(token).is_some_and(|run| matches!(run.life, Life::InFlight(_)) && run.overdue.is_none())
+    }
+
+    fn in_flight(&self, run: RunId) -> bool {
+        let run = self.by_id.get(&run).and_then(|token| self.runs.get(*token));
+        run.is_some_and(|run| matches!(run.life, Life::InFlight(_)))
     }
 
     fn process(&self, run: RunId) -> Option<&Process> {
