@@ -170,8 +170,10 @@ impl Watch {
 
     fn see_to_start(&mut self, seen: Seen<'_>) -> Verdict {
         // A restart ends whatever run it finds, which may be a later one than the survey saw.
-        let by_us =
-            |death: &Death| self.order == Order::Restart && matches!(death.cause, Cause::Stop | Cause::StopTimeout);
+        let by_us = |death: &Death| {
+            let stopped = matches!(death.cause, Cause::Stop | Cause::StopTimeout);
+            stopped && self.order == Order::Restart && seen.state == State::Starting
+        };
         let death = seen.death.filter(|death| Some(death.run) != self.old && !by_us(death));
         match (death, seen.state) {
             (Some(death), State::Exited) if death.cause == Cause::Success => {
@@ -378,6 +380,13 @@ mod tests {
         }
         let verdict = story(Order::Start, State::Stopped, &[entered(State::Backoff, None, exited(2))]);
         assert_eq!(verdict, Verdict::Failed("exited with code 3 (exit-code); now backoff: because".into()));
+    }
+
+    #[test]
+    fn a_restart_that_ended_a_later_run_than_was_surveyed_goes_on() {
+        let ours = entered(State::Starting, Some(3), death(2, Ending::Exited(0), Cause::Stop));
+        let verdict = story(Order::Restart, State::Running, &[ours]);
+        assert_eq!(is(&verdict), Is::Pending);
     }
 
     #[test]

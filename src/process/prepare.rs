@@ -121,8 +121,10 @@ fn read_env_file(path: &Path) -> Result<Vec<(OsString, OsString)>, i32> {
     let mut text = Vec::new();
     // A pipe or a device would keep whoever reads it waiting; opened like this it does not, and is then refused.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(number)?;
-    if !file.metadata().map_err(number)?.is_file() {
-        return Err(libc::EINVAL);
+    match file.metadata().map_err(number)?.file_type() {
+        kind if kind.is_file() => {}
+        kind if kind.is_dir() => return Err(libc::EISDIR),
+        _ => return Err(libc::EINVAL),
     }
     file.take(MAX_ENV_FILE + 1).read_to_end(&mut text).map_err(number)?;
     if text.len() as u64 > MAX_ENV_FILE {
@@ -313,7 +315,9 @@ mod tests {
         assert!(text(&with("good").unwrap().env).contains(&"A=1"));
         assert_eq!(with("missing"), Err(at(Stage::EnvFile, libc::ENOENT)));
         assert_eq!(with("bad"), Err(at(Stage::EnvFile, libc::EINVAL)));
-        assert_eq!(with("/dev/zero"), Err(at(Stage::EnvFile, libc::EFBIG)));
+        assert_eq!(with("/dev/zero"), Err(at(Stage::EnvFile, libc::EINVAL)));
+        fs::write(dir.path().join("large"), vec![b'\n'; MAX_ENV_FILE as usize + 1]).unwrap();
+        assert_eq!(with("large"), Err(at(Stage::EnvFile, libc::EFBIG)));
         assert_eq!(with("."), Err(at(Stage::EnvFile, libc::EISDIR)));
     }
 
