@@ -386,7 +386,7 @@ mod tests {
     fn a_restart_that_ended_a_later_run_than_was_surveyed_goes_on() {
         let ours = entered(State::Starting, Some(3), death(2, Ending::Exited(0), Cause::Stop));
         let verdict = story(Order::Restart, State::Running, &[ours]);
-        assert_eq!(is(&verdict), Is::Pending);
+        assert!(matches!(is(&verdict), Is::Pending(_)), "{verdict:?}");
     }
 
     #[test]
