@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::rotating::RotatingFile;
+use crate::os;
 
 /// How many lines may wait. A burst of a thousand services, each with a few lines, fits.
 const WAITING: usize = 8192;

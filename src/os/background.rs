@@ -1,4 +1,5 @@
-//! What a process does to go on without whoever started it.
+//! What a process does to go on without whoever started it, and a thread to stay behind others.
+#![expect(unsafe_code, reason = "nix has no setpriority(2)")]
 
 use std::fs::OpenOptions;
 use std::io;
@@ -25,4 +26,14 @@ pub(crate) fn let_go_of_output() -> io::Result<()> {
     dup2_stdout(&null)?;
     dup2_stderr(&null)?;
     Ok(())
+}
+
+/// Lets others go first from now on: the calling thread works when nobody else wants to.
+pub(crate) fn stay_behind() {
+    const NICE: libc::c_int = 10;
+    // SAFETY: setpriority(2) changes a number of the calling thread, whose own id 0 stands for (Linux; a process elsewhere).
+    // To be nicer is always allowed, and a thread that is not would only be less polite.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+    }
 }

@@ -20,7 +20,7 @@ mod stack;
 pub(crate) mod terminal;
 
 pub(crate) use aside::{LAUNCHES, OWN, aside};
-pub(crate) use background::{leave_terminal, let_go_of_output};
+pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};
 pub use clock::Clock;
 pub(crate) use epoll::{Epoll, Events};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, launch};

@@ -27,7 +27,7 @@ pub const LAUNCH_LIMIT: Duration = Duration::from_secs(30);
 /// and all processes through one epoll instance, drained by one task. The children outlive it: when it is dropped, nothing
 /// is signalled, and nobody learns their ends.
 ///
-/// What belongs to a run ([`Whom::Tree`], [`StopScope::Tree`](crate::model::StopScope::Tree)) is its process group here; a
+/// What belongs to a run ([`Whom::Tree`], [`StopScope::Tree`]) is its process group here; a
 /// descendant that makes a group or session of its own is not found.
 ///
 /// The program around it must leave these children alone: whoever waits for any child (`waitpid(-1)`) or ignores SIGCHLD
