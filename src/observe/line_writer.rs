@@ -60,6 +60,9 @@ impl LineWriter {
         let (end, ended) = channel::<()>();
         std::thread::Builder::new().name("daemon.log".to_owned()).stack_size(64 << 10).spawn(move || {
             let _ended = end;
+            // Lines are for people, who wait longer than services: a storm is logged in a few large writes after it, not in
+            // many small ones in its middle.
+            os::stay_behind();
             write_all(&lines, target, &queue);
         })?;
         Ok(Self { handle, ended })
