@@ -37,10 +37,8 @@ fn level(state: State, death: Option<Death>) -> Level {
     match state {
         State::Failed | State::Cooldown | State::Invalid => Level::Error,
         _ if failed => Level::Warn,
-        // A launch that works says so when the program runs.
-        State::Starting => Level::Debug,
-        State::Stopped | State::Running | State::Stopping | State::Backoff | State::Exited | State::Skipped => {
-            Level::Info
-        }
+        // A launch that works says so when the program runs, and a stop when it is done.
+        State::Starting | State::Stopping => Level::Debug,
+        State::Stopped | State::Running | State::Backoff | State::Exited | State::Skipped => Level::Info,
     }
 }
