@@ -212,7 +212,7 @@ async fn of_spawner(program: &Path, count: usize) {
     for index in (0..count).cycle().take(SINGLE) {
         let slot = runs.get_mut(index).expect("the index is within the runs");
         let begin = Instant::now();
-        herd.spawner.signal(*slot, Signal::KILL, Whom::Main).expect("it lives");
+        herd.spawner.signal(*slot, Signal::KILL, Whom::Main);
         let (ended, Report::Ended(_)) = herd.told().await else { panic!("only an end can be told") };
         let told = Instant::now();
         herd.spawner.acknowledge(ended);
@@ -230,13 +230,13 @@ async fn of_spawner(program: &Path, count: usize) {
 
     let begin = Instant::now();
     for run in runs {
-        herd.spawner.signal(run, Signal::KILL, Whom::Main).expect("it lives");
+        herd.spawner.signal(run, Signal::KILL, Whom::Main);
     }
     let runs = herd.until_launched(count).await;
     print(WHO, "storm", &mut [begin.elapsed()]);
 
     for run in runs {
-        herd.spawner.signal(run, Signal::KILL, Whom::Main).expect("it lives");
+        herd.spawner.signal(run, Signal::KILL, Whom::Main);
     }
     for _ in 0..count {
         herd.told().await;

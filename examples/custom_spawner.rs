@@ -17,7 +17,7 @@ use daemonherder::bus::Happening;
 use daemonherder::conf::{Settings, SystemAccounts, lower};
 use daemonherder::herder::{Herder, Shutdown, Subscribe, Supervise};
 use daemonherder::model::{RunId, Signal, State, StopScope};
-use daemonherder::process::{DirectSpawner, Launch, Report, Reports, SignalError, Spawner, Whom};
+use daemonherder::process::{DirectSpawner, Launch, Report, Reports, Spawner, Whom};
 use daemonherder::service::Herd;
 
 /// Launches everything through `nice -n 10`.
@@ -56,8 +56,8 @@ impl<S: Spawner> Spawner for NiceSpawner<S> {
         self.inner.launch(launch, timed);
     }
 
-    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
-        self.inner.signal(run, signal, whom)
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        self.inner.signal(run, signal, whom);
     }
 
     fn rescope(&self, run: RunId, scope: StopScope) {
@@ -72,8 +72,8 @@ impl<S: Spawner> Spawner for NiceSpawner<S> {
         self.inner.acknowledge(run);
     }
 
-    fn examine(&self, run: RunId) -> Option<char> {
-        self.inner.examine(run)
+    fn examine(&self, run: RunId) {
+        self.inner.examine(run);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `herder.json`: what holds for all services.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub control_group: Option<String>,
     /// Whether services get cgroups.
     pub cgroup: Cgroup,
+    /// What they were read from.
+    pub(super) text: Arc<str>,
 }
 
 /// Whether services get cgroups.
@@ -44,7 +47,7 @@ impl Settings {
     pub fn read(text: &str, accounts: &dyn Accounts) -> Result<Self, Vec<Problem>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reading = Reading { problems: Problems::of(text), accounts };
-        let mut settings = Self::default();
+        let mut settings = Self { text: text.into(), ..Self::default() };
         if let Some(object) = json::parse(text, &mut reading.problems) {
             for field in fields(&object, SETTINGS_KEYS, "", &mut reading.problems) {
                 match (field.key.name, field.value) {

@@ -19,7 +19,7 @@ pub use moment::Moment;
 pub use run::{InvalidRunId, RunId};
 pub use signal::{InvalidSignal, Signal};
 pub use spec::{
-    EnvChange, Exceeded, LogFormat, LogTarget, LogsSpec, OnFull, ProcessSpec, RestartPolicy, RestartSpec, ServiceSpec,
-    StderrTo, StopScope, StopSpec,
+    EnvChange, Exceeded, LogFormat, LogTarget, LogsSpec, OnFull, Origin, ProcessSpec, RestartPolicy, RestartSpec,
+    ServiceSpec, StderrTo, StopScope, StopSpec,
 };
 pub use state::{State, Wanted};

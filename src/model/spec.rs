@@ -1,7 +1,9 @@
 //! What a conf says, resolved: every default filled in, every text a value.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Limit, Resource, ServiceId, Signal};
@@ -23,6 +25,36 @@ pub struct ServiceSpec {
     pub stop: StopSpec,
     /// How its output is kept.
     pub logs: LogsSpec,
+    /// The texts that say all this.
+    pub origin: Origin,
+}
+
+/// The texts that a spec was lowered from; empty where it was made otherwise.
+///
+/// They say nothing that the rest of the spec does not say, so two specs do not differ by them: whitespace, order and
+/// comments change nothing. They are what is kept of a conf over the end of the program that read it, since a later version
+/// may resolve the same text to something else.
+#[derive(Clone, Default)]
+pub struct Origin {
+    /// The conf.
+    pub conf: Arc<str>,
+    /// `herder.json`, empty where there was none.
+    pub settings: Arc<str>,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
+
+impl fmt::Debug for Origin {
+    /// Without the texts, which hold values of environment variables.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").finish_non_exhaustive()
+    }
 }
 
 /// Everything that a running process can't be given afterwards.
@@ -105,7 +137,7 @@ pub struct RestartSpec {
 }
 
 /// How a service is stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopSpec {
     /// What the main process is sent.
     pub signal: Signal,

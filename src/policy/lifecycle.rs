@@ -1,16 +1,16 @@
 //! The life of one service as a pure state machine: `on(input, now) -> effects`.
 //!
-//! | phase \ input | Start | Stop | Restart | Leave | Kill | Launched | Overdue | Ended | Verdict | Tick (due) |
-//! |---|---|---|---|---|---|---|---|---|---|---|
-//! | Stopped  | launch | – | launch | gone | – | · | · | · | · | · |
-//! | Starting | – | ask | ask, then start | ask, then leave | kill | Running | kill, then as failed | decide | · | · |
-//! | Running  | – | ask | ask, then start | ask, then leave | kill | · | · | decide | · | · |
-//! | Stopping | then start | then stay | then start | then leave | kill | note pid | · | do what follows | · | KILL; then Stuck |
-//! | Backoff  | launch | Stopped | launch | gone | – | · | · | · | · | launch |
-//! | Exceeded | launch | Stopped | launch | gone | – | · | · | · | Cooldown, Failed | · |
-//! | Cooldown | launch | Stopped | launch | gone | – | · | · | · | · | launch |
-//! | Exited   | launch | Stopped | launch | gone | – | · | · | · | · | · |
-//! | Failed   | launch | Stopped | launch | gone | – | · | · | · | · | · |
+//! | phase \ input | Start | Stop | Restart | Leave | Kill | Launched | Overdue | Ended | Vanished | Verdict | Tick (due) |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|
+//! | Stopped  | launch | – | launch | gone | – | · | · | · | · | · | · |
+//! | Starting | – | ask | ask, then start | ask, then leave | kill | Running | kill, then as failed | decide | launch | · | · |
+//! | Running  | – | ask | ask, then start | ask, then leave | kill | · | · | decide | as ended | · | · |
+//! | Stopping | then start | then stay | then start | then leave | kill | note pid | · | do what follows | as ended | · | KILL; then Stuck |
+//! | Backoff  | launch | Stopped | launch | gone | – | · | · | · | · | · | launch |
+//! | Exceeded | launch | Stopped | launch | gone | – | · | · | · | · | Cooldown, Failed | · |
+//! | Cooldown | launch | Stopped | launch | gone | – | · | · | · | · | · | launch |
+//! | Exited   | launch | Stopped | launch | gone | – | · | · | · | · | · | · |
+//! | Failed   | launch | Stopped | launch | gone | – | · | · | · | · | · | · |
 //!
 //! `·` can only be stale and is dropped; `–` changes nothing. *ask* sends the stop signal and CONT, and KILL follows after
 //! the timeout. *decide*: restart policy, then the window; a restart is counted before it is tried, and one that exceeds
@@ -77,6 +77,11 @@ pub enum Input {
         run: RunId,
         /// How.
         ending: Ending,
+    },
+    /// Nobody knows this run: it was never begun, or it has ended unseen.
+    Vanished {
+        /// The run.
+        run: RunId,
     },
     /// A signal was not permitted.
     Refused {
@@ -231,6 +236,7 @@ impl Lifecycle {
             Input::Launched { run, pid } => self.launched(run, pid, now),
             Input::Overdue { run, stage } => self.overdue(run, stage, now),
             Input::Ended { run, ending } => self.ended(run, ending, now, fresh),
+            Input::Vanished { run } => self.vanished(run, now, fresh),
             Input::Refused { uid, .. } => self.refused(uid),
             Input::Examined { state, .. } => self.examined(state),
             Input::Verdict(verdict) => self.judged(verdict, now),
@@ -249,6 +255,7 @@ impl Lifecycle {
             | Input::Kill
             | Input::Launched { .. }
             | Input::Overdue { .. }
+            | Input::Vanished { .. }
             | Input::Refused { .. }
             | Input::Examined { .. }
             | Input::Verdict(_)
@@ -400,6 +407,7 @@ impl Input {
             Self::Launched { run, .. }
             | Self::Overdue { run, .. }
             | Self::Ended { run, .. }
+            | Self::Vanished { run }
             | Self::Refused { run, .. }
             | Self::Examined { run, .. } => Some(run),
             Self::Start(_)

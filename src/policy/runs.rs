@@ -78,6 +78,27 @@ impl Lifecycle {
         effects
     }
 
+    /// A run that whoever makes processes does not know. A launch that was decided but never begun is begun now, and was
+    /// counted already; anything else has ended with nobody to see how.
+    pub(super) fn vanished(&mut self, run: RunId, now: Moment, fresh: RunId) -> Effects {
+        match self.note.phase {
+            Phase::Starting { .. } => {
+                let since = self.note.since;
+                let effects = self.launch(self.note.because, now, fresh);
+                self.note.since = since;
+                effects
+            }
+            Phase::Running { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Backoff { .. }
+            | Phase::Exceeded
+            | Phase::Cooldown { .. }
+            | Phase::Exited
+            | Phase::Failed => self.ended(run, Ending::Lost, now, fresh),
+        }
+    }
+
     pub(super) fn refused(&mut self, uid: u32) -> Effects {
         match &mut self.note.phase {
             Phase::Stopping { obstacle, .. } => *obstacle = Some(Obstacle::Uid(uid)),

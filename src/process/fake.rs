@@ -8,7 +8,7 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Launch, Output, Report, Reports, SignalError, Sink, Spawner, Whom};
+use super::{Launch, Output, Report, Reports, Sink, Spawner, Whom};
 use crate::model::{Ending, LaunchError, RunId, ServiceId, Signal, Stage, StopScope};
 
 /// What a process does not survive unless it has arranged for that; `awkward` ones have.
@@ -39,7 +39,7 @@ const OBEYED: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGK
 /// let (tell, told) = mpsc::channel();
 /// let launch = FakeSpawner::launch_of("web".parse().unwrap(), run);
 /// spawner.launch(launch, Arc::new(move |_, report| tell.send(report).unwrap()));
-/// spawner.signal(run, Signal::TERM, Whom::Main).unwrap();
+/// spawner.signal(run, Signal::TERM, Whom::Main);
 /// spawner.settle().await;
 ///
 /// assert!(matches!(told.recv(), Ok(Report::Launched { .. })));
@@ -284,15 +284,15 @@ impl Spawner for FakeSpawner {
         }
     }
 
-    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
         let mut books = self.books();
         let service = match books.runs.get(&run) {
             Some(known) if known.lives() => known.service.clone(),
-            _ => return Err(SignalError::Gone),
+            _ => return,
         };
         let awkward = books.awkward.get(&service).copied();
         if let Some(Awkward::BelongsTo(uid)) = awkward {
-            return Err(SignalError::NotPermitted { uid });
+            return books.say(run, Report::Refused { uid });
         }
         books.signals.push(SentSignal { service, run, signal, whom });
         let ends = match awkward {
@@ -303,7 +303,6 @@ impl Spawner for FakeSpawner {
         if ends {
             books.tell(run, Report::Ended(Ending::Killed { signal, core: false }));
         }
-        Ok(())
     }
 
     fn rescope(&self, run: RunId, scope: StopScope) {
@@ -334,10 +333,12 @@ impl Spawner for FakeSpawner {
         }
     }
 
-    fn examine(&self, run: RunId) -> Option<char> {
+    fn examine(&self, run: RunId) {
         let books = self.books();
-        let known = books.runs.get(&run).filter(|run| run.lives())?;
-        Some(if books.awkward.get(&known.service) == Some(&Awkward::Unkillable) { 'D' } else { 'S' })
+        let known = books.runs.get(&run).filter(|run| run.lives());
+        let state =
+            known.map(|run| if books.awkward.get(&run.service) == Some(&Awkward::Unkillable) { 'D' } else { 'S' });
+        books.say(run, Report::Examined { state });
     }
 }
 
@@ -348,6 +349,12 @@ impl Books {
         if !run.lives() {
             self.living.remove(&run.service);
         }
+        self.say(id, report);
+    }
+
+    /// Reports what belongs to the moment: nobody who adopts the run later hears of it.
+    fn say(&self, id: RunId, report: Report) {
+        let Some(run) = self.runs.get(&id) else { return };
         // It fails only when the runtime is shutting down, and then nobody listens.
         let _ = self.mail.send(Mail::Report(Reports::clone(&run.reports), id, report));
     }
@@ -474,7 +481,7 @@ mod tests {
             spawner.make_awkward(&id, how);
             spawner.launch(FakeSpawner::launch_of(id, run(number)), listener.reports());
             for signal in [hup, Signal::TERM, Signal::KILL] {
-                let _ = spawner.signal(run(number), signal, Whom::Main);
+                spawner.signal(run(number), signal, Whom::Main);
             }
         }
         let sent: Vec<_> = spawner.signals().iter().map(|sent| (sent.run.number, sent.signal)).collect();
@@ -484,13 +491,18 @@ mod tests {
         let ends: Vec<_> =
             listener.heard(&spawner).await.into_iter().filter(|(_, told)| *told != launched(1)).collect();
         assert_eq!(ends, [(1, killed(term)), (2, launched(2)), (2, killed(kill)), (3, launched(3))]);
-        assert_eq!((spawner.examine(run(3)), spawner.examine(run(1))), (Some('D'), None));
+        spawner.examine(run(3));
+        spawner.examine(run(1));
+        let looked = [(3, Report::Examined { state: Some('D') }), (1, Report::Examined { state: None })];
+        assert_eq!(listener.heard(&spawner).await, looked);
 
         let foreign: ServiceId = "foreign".parse().unwrap();
         spawner.make_awkward(&foreign, Some(Awkward::BelongsTo(5)));
         spawner.launch(FakeSpawner::launch_of(foreign, run(4)), listener.reports());
-        assert_eq!(spawner.signal(run(4), kill, Whom::Tree), Err(SignalError::NotPermitted { uid: 5 }));
-        assert_eq!(spawner.signal(run(1), kill, Whom::Tree), Err(SignalError::Gone));
+        spawner.signal(run(4), kill, Whom::Tree);
+        spawner.signal(run(1), kill, Whom::Tree);
+        let heard = listener.heard(&spawner).await;
+        assert_eq!(heard.last(), Some(&(4, Report::Refused { uid: 5 })), "and of the dead one nothing");
     }
 
     #[tokio::test(start_paused = true)]

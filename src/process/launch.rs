@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use crate::model::{Limit, Resource, RunId, ServiceId, StopScope};
+use crate::model::{Limit, Origin, Resource, RunId, ServiceId, StopScope, StopSpec};
 
 /// One launch, complete: a spawner needs to look up nothing more. A spawner of one's own may change any of it before it
 /// hands the launch on.
@@ -61,4 +61,15 @@ pub enum Sink {
     Null,
     /// A file, appended to; made with mode 0600 below directories that are made with 0700, never through a symlink.
     File(PathBuf),
+}
+
+/// What is to be known of a service when the program that decides about it is gone.
+#[derive(Clone)]
+pub struct Memo<'a> {
+    /// How it is stopped where nobody is left to decide.
+    pub stop: StopSpec,
+    /// What its conf says.
+    pub origin: &'a Origin,
+    /// The state of its lifecycle as bytes. Called only by a spawner that keeps it.
+    pub note: &'a dyn Fn() -> Vec<u8>,
 }

@@ -13,6 +13,6 @@ mod spawner;
 
 pub use direct::{DirectSpawner, LAUNCH_LIMIT};
 pub use environment::Baseline;
-pub use launch::{Credentials, Launch, Output, Sink};
+pub use launch::{Credentials, Launch, Memo, Output, Sink};
 pub use prepare::{Place, prepare, takes_time};
-pub use spawner::{Report, Reports, SignalError, Spawner, Whom};
+pub use spawner::{Report, Reports, Spawner, Whom};

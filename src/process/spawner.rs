@@ -2,24 +2,35 @@
 
 use std::sync::Arc;
 
-use super::Launch;
-use crate::model::{Ending, RunId, Signal, Stage, StopScope};
+use super::{Launch, Memo};
+use crate::model::{Ending, RunId, ServiceId, Signal, Stage, StopScope};
 
 /// Makes, signals and watches processes.
 ///
-/// A spawner decides nothing. All methods return at once: none waits for a child, a disk or a lock. What becomes of a run
-/// is told through [`Reports`], in this order: `Launched` at most once, `Overdue` at most once, then exactly one `Ended`,
-/// after which nothing more is told of it. An end is kept until it is acknowledged, and told again to whoever adopts the
-/// run, so that no end is lost with the one who waited for it.
+/// A spawner decides nothing. All methods return at once: none waits for a child, a disk, a lock or another process. What
+/// becomes of a run is told through [`Reports`], never from within a call, in this order: `Launched` at most once,
+/// `Overdue` at most once, then exactly one `Ended`, after which nothing more is told of it. An end is kept until it is
+/// acknowledged, and told again to whoever adopts the run, so that no end is lost with the one who waited for it.
 pub trait Spawner {
+    /// Keeps what is to be known of a service when the present program is gone, in place of what was kept of it before.
+    ///
+    /// What the caller asks of this service from here on without awaiting anything belongs to it: a spawner that outlives
+    /// the caller does all of it or nothing. Those that end with the caller keep nothing.
+    fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
+        let _ = (service, memo);
+    }
+
+    /// A service has left the herd: nothing is kept of it any more.
+    fn forget(&self, service: &ServiceId) {
+        let _ = service;
+    }
+
     /// Begins a launch. That it worked, or what failed, is reported. A run id is launched at most once.
     fn launch(&self, launch: Launch, reports: Reports);
 
-    /// Sends a signal to a run that has been launched and not yet acknowledged.
-    ///
-    /// # Errors
-    /// The run is unknown or has ended, or the system does not permit it.
-    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError>;
+    /// Sends a signal to a run that has been launched and not yet acknowledged. One that has ended gets none, and its end
+    /// is on its way; that the system does not permit it is reported ([`Report::Refused`]).
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom);
 
     /// What belongs to a run has changed: from now on this is what ends with its main process. Nothing happens where the
     /// run is not known.
@@ -32,8 +43,8 @@ pub trait Spawner {
     /// The end of this run has been taken note of: the spawner may forget it.
     fn acknowledge(&self, run: RunId);
 
-    /// The kernel's letter for the state of a run's main process (`R`, `S`, `D`, `T`, `Z`: proc_pid_stat(5)); for people.
-    fn examine(&self, run: RunId) -> Option<char>;
+    /// Looks at the main process of a run and reports what it finds ([`Report::Examined`]).
+    fn examine(&self, run: RunId);
 }
 
 /// What became of a run.
@@ -48,6 +59,17 @@ pub enum Report {
     Overdue {
         /// Where it stands.
         stage: Stage,
+    },
+    /// A signal was not sent: its main process belongs to somebody whom the spawner may not signal (kill(2)).
+    Refused {
+        /// The process's real user.
+        uid: u32,
+    },
+    /// What [`Spawner::examine`] found; for people.
+    Examined {
+        /// The kernel's letter for the state of its main process (`R`, `S`, `D`, `T`, `Z`: proc_pid_stat(5)); none where
+        /// there is no such process.
+        state: Option<char>,
     },
     /// It has ended, or could not be launched. Nothing of it is left that the spawner could find.
     Ended(Ending),
@@ -65,26 +87,18 @@ pub enum Whom {
     Tree,
 }
 
-/// Why a signal was not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SignalError {
-    /// There is no such run any more; its end has been or will be reported.
-    #[error("it has ended")]
-    Gone,
-    /// Its main process belongs to somebody whom the spawner may not signal (kill(2)).
-    #[error("may not signal uid {uid}")]
-    NotPermitted {
-        /// The process's real user.
-        uid: u32,
-    },
-}
-
 impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
+    fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
+        (**self).keep(service, memo);
+    }
+    fn forget(&self, service: &ServiceId) {
+        (**self).forget(service);
+    }
     fn launch(&self, launch: Launch, reports: Reports) {
         (**self).launch(launch, reports);
     }
-    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
-        (**self).signal(run, signal, whom)
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        (**self).signal(run, signal, whom);
     }
     fn rescope(&self, run: RunId, scope: StopScope) {
         (**self).rescope(run, scope);
@@ -95,7 +109,7 @@ impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     fn acknowledge(&self, run: RunId) {
         (**self).acknowledge(run);
     }
-    fn examine(&self, run: RunId) -> Option<char> {
-        (**self).examine(run)
+    fn examine(&self, run: RunId) {
+        (**self).examine(run);
     }
 }

@@ -7,10 +7,10 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Spaw
 
 use super::context::Herd;
 use super::messages::{Adjust, Disable, Instruct, News, Prepared, Replace, Reported, ServiceNews};
-use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Signal, Stage, StopScope};
+use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Stage, StopScope};
 use crate::os;
 use crate::policy::{Effect, Effects, Input, Lifecycle, Phase, Rules};
-use crate::process::{LAUNCH_LIMIT, Launch, Report, Reports, SignalError, Whom, prepare, takes_time};
+use crate::process::{LAUNCH_LIMIT, Launch, Memo, Report, Reports, Whom, prepare, takes_time};
 
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
 pub struct ServiceActor {
@@ -57,6 +57,13 @@ impl ServiceActor {
         let note = self.life.note();
         let death = note.deaths.front().copied().filter(|newest| Some(*newest) != deaths);
         if (note.phase, note.because, self.life.rules()) != (before.0, before.1, &before.2) || death.is_some() {
+            // Kept before the effects exist, so that whoever takes over never sees one that it does not know of.
+            let memo = Memo {
+                stop: self.life.rules().stop,
+                origin: &self.spec.origin,
+                note: &|| self.life.note().to_bytes(),
+            };
+            self.herd.spawner.keep(&self.spec.id, memo);
             let (life, spec) = (Box::new(self.life.clone()), Arc::clone(&self.spec));
             self.tell(News::Changed { life, spec, from, death });
         }
@@ -75,14 +82,12 @@ impl ServiceActor {
                 let cancelled = LaunchError { stage: Stage::Fork, errno: libc::ECANCELED };
                 self.feed(Input::Ended { run, ending: Ending::NotLaunched(cancelled) }, ctx);
             }
-            Effect::Signal { run, signal, scope } => self.signal(run, signal, scope, ctx),
-            Effect::Examine { run } => {
-                let state = self.herd.spawner.examine(run);
-                self.feed(Input::Examined { run, state }, ctx);
-            }
+            Effect::Signal { run, signal, scope } => self.herd.spawner.signal(run, signal, whom(scope)),
+            Effect::Examine { run } => self.herd.spawner.examine(run),
             Effect::Acknowledge { run } => self.herd.spawner.acknowledge(run),
             Effect::Escalate { wait } => self.tell(News::Exceeded { wait }),
             Effect::Gone => {
+                self.herd.spawner.forget(&self.spec.id);
                 self.tell(News::Gone);
                 ctx.stop();
             }
@@ -137,18 +142,6 @@ impl ServiceActor {
         }
     }
 
-    fn signal(&mut self, run: RunId, signal: Signal, scope: StopScope, ctx: &mut Context<Self>) {
-        let whom = match scope {
-            StopScope::Tree => Whom::Tree,
-            StopScope::Main => Whom::Main,
-        };
-        match self.herd.spawner.signal(run, signal, whom) {
-            // Gone: its end is on its way here.
-            Ok(()) | Err(SignalError::Gone) => {}
-            Err(SignalError::NotPermitted { uid }) => self.feed(Input::Refused { run, uid }, ctx),
-        }
-    }
-
     /// Keeps the one timer at the lifecycle's deadline.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let due = self.life.note().phase.deadline();
@@ -196,6 +189,13 @@ impl ServiceActor {
     }
 }
 
+fn whom(scope: StopScope) -> Whom {
+    match scope {
+        StopScope::Tree => Whom::Tree,
+        StopScope::Main => Whom::Main,
+    }
+}
+
 impl Actor for ServiceActor {
     type Context = Context<Self>;
 
@@ -204,7 +204,7 @@ impl Actor for ServiceActor {
         if let Some(run) = self.life.note().phase.run()
             && !self.herd.spawner.adopt(run, reports)
         {
-            ctx.notify(Reported { run, report: Report::Ended(Ending::Lost) });
+            ctx.notify(Instruct(Input::Vanished { run }));
         }
         if self.life.note().phase == Phase::Exceeded {
             let wait = crate::policy::next_wait(self.life.note().last_wait, &self.spec.restart);
@@ -264,6 +264,8 @@ impl Handler<Reported> for ServiceActor {
             match report {
                 Report::Launched { pid } => Input::Launched { run, pid },
                 Report::Overdue { stage } => Input::Overdue { run, stage },
+                Report::Refused { uid } => Input::Refused { run, uid },
+                Report::Examined { state } => Input::Examined { run, state },
                 Report::Ended(ending) => Input::Ended { run, ending },
             },
             ctx,

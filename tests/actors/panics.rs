@@ -8,7 +8,7 @@ use std::time::Duration;
 use daemonherder::bus::{Event, Happening, Subscription};
 use daemonherder::herder::{AwaitEnd, Command, Dismiss, Order, Shutdown, Subscribe, Supervise};
 use daemonherder::model::{RunId, Signal, State, StopScope};
-use daemonherder::process::{Launch, Reports, SignalError, Spawner, Whom};
+use daemonherder::process::{Launch, Reports, Spawner, Whom};
 use daemonherder::testing::FakeSpawner;
 
 use super::{CRASH, Scene, id, spec};
@@ -32,9 +32,9 @@ impl Spawner for Fragile {
         self.panic_if_armed();
         self.inner.launch(launch, reports);
     }
-    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
         self.panic_if_armed();
-        self.inner.signal(run, signal, whom)
+        self.inner.signal(run, signal, whom);
     }
     fn rescope(&self, run: RunId, scope: StopScope) {
         self.inner.rescope(run, scope);
@@ -45,8 +45,8 @@ impl Spawner for Fragile {
     fn acknowledge(&self, run: RunId) {
         self.inner.acknowledge(run);
     }
-    fn examine(&self, run: RunId) -> Option<char> {
-        self.inner.examine(run)
+    fn examine(&self, run: RunId) {
+        self.inner.examine(run);
     }
 }
 

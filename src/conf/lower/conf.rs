@@ -11,7 +11,7 @@ use crate::conf::problem::Problems;
 use crate::conf::reader::{Field, Reading, fields};
 use crate::conf::schema::{CONF_KEYS, OWN};
 use crate::conf::{Accounts, Problem, Settings};
-use crate::model::{ServiceId, ServiceSpec};
+use crate::model::{Origin, ServiceId, ServiceSpec};
 
 /// What the text of a conf says, as long as nothing is wrong with it; read with the settings of the herd.
 ///
@@ -33,7 +33,7 @@ pub fn lower(
         if !written {
             reading.problems.add(object.range.start, "cmd is missing, expected the program to run: \"cmd\": \"…\"");
         }
-        draft.finish(id, settings)
+        draft.finish(id, settings, Origin { conf: text.into(), settings: settings.text.clone() })
     });
     match spec {
         Some(spec) if reading.problems.is_empty() => Ok(spec),
@@ -115,7 +115,7 @@ impl Draft {
     }
 
     /// The spec with all defaults; `None` where there is no command.
-    fn finish(self, id: &ServiceId, settings: &Settings) -> Option<ServiceSpec> {
+    fn finish(self, id: &ServiceId, settings: &Settings, origin: Origin) -> Option<ServiceSpec> {
         let process = self.process.finish(self.cmd?, self.args.unwrap_or_default(), &self.logs, settings);
         Some(ServiceSpec {
             id: id.clone(),
@@ -125,6 +125,7 @@ impl Draft {
             restart: self.restart.finish(),
             stop: self.stop.finish(),
             logs: self.logs.finish(),
+            origin,
         })
     }
 }

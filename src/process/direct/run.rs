@@ -16,6 +16,8 @@ pub(super) struct Run {
     pub(super) overdue: Option<Stage>,
     /// Why its program does not run; its process is about to end.
     pub(super) failed: Option<LaunchError>,
+    /// What belongs to the moment: told once, and not to whoever adopts it later.
+    remarks: Vec<Report>,
     told: Told,
 }
 
@@ -39,7 +41,17 @@ struct Told {
 
 impl Run {
     pub(super) fn new(id: RunId, scope: StopScope, reports: Reports, life: Life) -> Self {
-        Self { id, scope, reports, life, launched: None, overdue: None, failed: None, told: Told::default() }
+        Self {
+            id,
+            scope,
+            reports,
+            life,
+            launched: None,
+            overdue: None,
+            failed: None,
+            remarks: Vec::new(),
+            told: Told::default(),
+        }
     }
 
     /// Its process, as long as that is not reaped.
@@ -54,7 +66,13 @@ impl Run {
     /// Gives it another listener, who knows nothing yet.
     pub(super) fn adopt(&mut self, reports: Reports) {
         self.reports = reports;
+        self.remarks.clear();
         self.told = Told::default();
+    }
+
+    /// Has something to say that is no step of its life.
+    pub(super) fn remark(&mut self, report: Report) {
+        self.remarks.push(report);
     }
 
     /// The first thing in the order of reports that the listener does not know, which it knows from now on.
@@ -66,6 +84,9 @@ impl Run {
         if let (Some(stage), false) = (self.overdue, self.told.overdue) {
             self.told.overdue = true;
             return Some(Report::Overdue { stage });
+        }
+        if !self.remarks.is_empty() && !self.told.ended {
+            return Some(self.remarks.remove(0));
         }
         if let (Life::Ended(ending), false) = (&self.life, self.told.ended) {
             self.told.ended = true;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::table::Table;
 use crate::model::{RunId, Signal, StopScope};
 use crate::os::{Epoll, Events};
-use crate::process::{Launch, Reports, SignalError, Spawner, Whom};
+use crate::process::{Launch, Reports, Spawner, Whom};
 
 /// How long a launch may take before it is given up. A child may hang before its program runs: on a mount whose server
 /// is gone, in a frozen cgroup.
@@ -74,8 +74,10 @@ impl Spawner for DirectSpawner {
         }
     }
 
-    fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
-        self.table.borrow().signal(run, signal, whom)
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        if self.table.borrow_mut().signal(run, signal, whom) {
+            self.wake.notify_one();
+        }
     }
 
     fn rescope(&self, run: RunId, scope: StopScope) {
@@ -94,8 +96,10 @@ impl Spawner for DirectSpawner {
         self.table.borrow_mut().acknowledge(run);
     }
 
-    fn examine(&self, run: RunId) -> Option<char> {
-        self.table.borrow().examine(run)
+    fn examine(&self, run: RunId) {
+        if self.table.borrow_mut().examine(run) {
+            self.wake.notify_one();
+        }
     }
 }
 

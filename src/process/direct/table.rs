@@ -15,7 +15,7 @@ use super::run::{Life, Run};
 use super::slots::{Slots, Token};
 use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope};
 use crate::os::{self, Epoll, Flight, Ids, Landing, NotSent, Order, OutputTo, Process, Stacks};
-use crate::process::{Credentials, Launch, Output, Report, Reports, SignalError, Sink, Whom};
+use crate::process::{Credentials, Launch, Output, Report, Reports, Sink, Whom};
 
 /// How long until the kernel is asked again to watch a process that it had no memory to watch.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
@@ -77,23 +77,28 @@ impl Table {
         self.deadlines.len() == 1
     }
 
-    /// Sends a signal to a run.
-    pub(super) fn signal(&self, run: RunId, signal: Signal, whom: Whom) -> Result<(), SignalError> {
-        let process = self.process(run).ok_or(SignalError::Gone)?;
-        let signal = match self.in_flight(run) {
+    /// Sends a signal to a run. True if there is something to tell: it was not permitted.
+    pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) -> bool {
+        let Some(&token) = self.by_id.get(&run) else { return false };
+        let Some(run) = self.runs.get_mut(token) else { return false };
+        let Some(process) = run.process() else { return false };
+        let signal = match run.life {
             // There is no program yet that could take a signal its own way, and before exec the child shares our memory: a
             // signal that dumps core took all who share it along, before Linux 5.16.
-            true if signal != Signal::CONT => Signal::KILL,
-            true | false => signal,
+            Life::InFlight(_) if signal != Signal::CONT => Signal::KILL,
+            Life::InFlight(_) | Life::Alive(_) | Life::Ended(_) | Life::Changing => signal,
         };
         let sent = match whom {
             Whom::Main => process.signal(signal),
             Whom::Tree => process.signal_group(signal),
         };
-        sent.map_err(|not_sent| match not_sent {
-            NotSent::Gone => SignalError::Gone,
-            NotSent::NotPermitted(uid) => SignalError::NotPermitted { uid },
-        })
+        match sent {
+            // Gone: its end is on its way.
+            Ok(()) | Err(NotSent::Gone) => return false,
+            Err(NotSent::NotPermitted(uid)) => run.remark(Report::Refused { uid }),
+        }
+        self.untold.push(token);
+        true
     }
 
     /// From now on this is what ends with a run's main process.
@@ -122,9 +127,14 @@ impl Table {
         }
     }
 
-    /// The state letter of a run's process.
-    pub(super) fn examine(&self, run: RunId) -> Option<char> {
-        self.process(run)?.state()
+    /// Looks at the process of a run. True if there is something to tell: the run is known.
+    pub(super) fn examine(&mut self, run: RunId) -> bool {
+        let Some(&token) = self.by_id.get(&run) else { return false };
+        let Some(run) = self.runs.get_mut(token) else { return false };
+        let state = run.process().and_then(Process::state);
+        run.remark(Report::Examined { state });
+        self.untold.push(token);
+        true
     }
 
     /// Epoll says of this number that a launch is done, or that a process has ended.
@@ -238,15 +248,6 @@ impl Table {
     fn flies(&self, token: Token) -> bool {
         // One that was given up waits for its death, which has no time limit.
         self.runs.get(token).is_some_and(|run| matches!(run.life, Life::InFlight(_)) && run.overdue.is_none())
-    }
-
-    fn in_flight(&self, run: RunId) -> bool {
-        let run = self.by_id.get(&run).and_then(|token| self.runs.get(*token));
-        run.is_some_and(|run| matches!(run.life, Life::InFlight(_)))
-    }
-
-    fn process(&self, run: RunId) -> Option<&Process> {
-        self.runs.get(*self.by_id.get(&run)?)?.process()
     }
 }
 
