@@ -125,6 +125,15 @@ pub(super) struct Record {
 
 const POINTER: usize = size_of::<usize>();
 
+/// How the end of a child is learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndBy {
+    /// By a descriptor of its own.
+    Pidfd,
+    /// By SIGCHLD, in a program that is alone with its children.
+    Sigchld,
+}
+
 /// Begins a launch and returns at once. `watch` is given the pipe that will hang up when the child is done, before there
 /// is a child: what can't be watched is not begun.
 ///
@@ -134,6 +143,7 @@ const POINTER: usize = size_of::<usize>();
 pub(crate) fn launch(
     order: &Order,
     stacks: &mut Stacks,
+    end_by: EndBy,
     watch: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
 ) -> io::Result<(Process, Flight)> {
     let (reading, writing) = pipe()?;
@@ -141,7 +151,7 @@ pub(crate) fn launch(
     let mut stack = stacks.take(weight(order))?;
     let record = Record::put(order, writing.as_raw_fd(), &mut stack);
     let loan = Loan { record, stack };
-    match make_child(&loan) {
+    match make_child(&loan, end_by) {
         Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
         Err(error) => {
             stacks.give_back(loan.stack);
@@ -265,10 +275,14 @@ fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
     }
 }
 
-fn make_child(loan: &Loan) -> io::Result<Process> {
+fn make_child(loan: &Loan, end_by: EndBy) -> io::Result<Process> {
     let mut pidfd: RawFd = -1;
+    let held = match end_by {
+        EndBy::Pidfd => libc::CLONE_PIDFD,
+        EndBy::Sigchld => 0,
+    };
     let args = CloneArgs {
-        flags: (libc::CLONE_VM | libc::CLONE_PIDFD) as u64,
+        flags: (libc::CLONE_VM | held) as u64,
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: loan.stack.bottom(),
@@ -291,8 +305,12 @@ fn make_child(loan: &Loan) -> io::Result<Process> {
     if pid < 0 {
         return Err(io::Error::from_raw_os_error(pid.wrapping_neg()));
     }
-    // SAFETY: clone3 has just made the descriptor, for nobody else.
-    Ok(Process::new(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+    let fd = match end_by {
+        // SAFETY: clone3 has just made the descriptor, for nobody else.
+        EndBy::Pidfd => Some(unsafe { OwnedFd::from_raw_fd(pidfd) }),
+        EndBy::Sigchld => None,
+    };
+    Ok(Process::new(pid, fd))
 }
 
 /// A close-on-exec pipe, its reading end first, both away from 0 to 2 even in a process that has those closed: the child

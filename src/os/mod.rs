@@ -23,7 +23,7 @@ pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};
 pub use clock::Clock;
 pub(crate) use epoll::{Epoll, Events};
-pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, launch};
+pub(crate) use launch::{EndBy, Flight, Ids, Landing, Order, OutputTo, launch};
 pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process};

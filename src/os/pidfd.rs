@@ -1,8 +1,12 @@
-//! A child of this process, held by a descriptor that never means another one (pidfd_open(2)).
+//! A child of this process.
 //!
-//! The group of a child has the child's number, and the kernel gives a number to nobody else while it is still the id of
-//! a zombie or of a group. So a signal to the group is safe exactly as long as the child has not been reaped. That is
-//! what [`Process`] stands for: reaping consumes it, and nothing else here knows a number.
+//! The kernel gives a child's number to nobody else while the child is not reaped, be it a zombie, nor while the number is
+//! still the id of a group. So signals to the number, and to the group that has it, are safe exactly as long as the child
+//! has not been reaped. That is what [`Process`] stands for: reaping consumes it, and nothing else here knows a number.
+//!
+//! In a program where others may wait for any child, it is also held by a descriptor that never means another process
+//! (pidfd_open(2)), and the end of the process can be awaited by it. One that is alone with its children does without:
+//! every open descriptor makes each later launch slower, and SIGCHLD tells of ends, too.
 #![expect(unsafe_code, reason = "waitid, kill and pidfd_send_signal take raw numbers and buffers")]
 
 use std::io;
@@ -16,7 +20,7 @@ use crate::model::{Ending, Signal, StopScope};
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: i32,
-    fd: OwnedFd,
+    fd: Option<OwnedFd>,
 }
 
 /// Why a signal was not sent.
@@ -30,13 +34,18 @@ pub(crate) enum NotSent {
 
 impl Process {
     /// A child that was just made and has not been waited for.
-    pub(super) fn new(pid: i32, fd: OwnedFd) -> Self {
+    pub(super) fn new(pid: i32, fd: Option<OwnedFd>) -> Self {
         Self { pid, fd }
     }
 
     /// Its number, for people.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
+    }
+
+    /// Its number, to know it by when the system names it. Whoever signals by it names another process some day.
+    pub(crate) fn number(&self) -> i32 {
+        self.pid
     }
 
     /// Sends it a signal.
@@ -96,9 +105,12 @@ impl Process {
     fn wait(&self, options: i32) -> io::Result<Option<Ending>> {
         // SAFETY: all zeros is a valid siginfo_t, and how waitid(2) leaves it when nothing has happened.
         let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-        let id = self.fd.as_raw_fd().unsigned_abs();
+        let (kind, id) = match &self.fd {
+            Some(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
+            None => (libc::P_PID, self.pid),
+        };
         // SAFETY: the buffer lives over the call.
-        if unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, options) } != 0 {
+        if unsafe { libc::waitid(kind, id.unsigned_abs(), &raw mut info, options) } != 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: waitid(2) fills these fields, or leaves them zero.
@@ -119,8 +131,12 @@ impl Process {
 
     fn send(&self, number: i32) -> Result<(), NotSent> {
         let info = ptr::null::<libc::siginfo_t>();
-        // SAFETY: without a siginfo_t the call takes no memory (pidfd_send_signal(2)).
-        let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), number, info, 0) };
+        let result = match &self.fd {
+            // SAFETY: without a siginfo_t the call takes no memory (pidfd_send_signal(2)).
+            Some(fd) => unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), number, info, 0) },
+            // SAFETY: sending a signal touches no memory; the number is that of our own child, which is not reaped.
+            None => i64::from(unsafe { libc::kill(self.pid, number) }),
+        };
         if result == 0 {
             return Ok(());
         }
@@ -137,8 +153,9 @@ impl Process {
     }
 }
 
-impl AsFd for Process {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+impl Process {
+    /// What becomes readable when it has ended, where it is held by such a thing.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
     }
 }

@@ -4,6 +4,7 @@
 //! makes none. A program may bring its own. What never happens here: a decision about restarts, a name looked up or a
 //! file read while a launch is handed over (that is [`prepare()`]'s, on a thread that may wait).
 
+pub(crate) mod children;
 mod direct;
 mod environment;
 pub(crate) mod fake;

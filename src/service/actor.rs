@@ -58,11 +58,8 @@ impl ServiceActor {
         let death = note.deaths.front().copied().filter(|newest| Some(*newest) != deaths);
         if (note.phase, note.because, self.life.rules()) != (before.0, before.1, &before.2) || death.is_some() {
             // Kept before the effects exist, so that whoever takes over never sees one that it does not know of.
-            let memo = Memo {
-                stop: self.life.rules().stop,
-                origin: &self.spec.origin,
-                note: &|| self.life.note().to_bytes(),
-            };
+            let memo =
+                Memo { stop: self.life.rules().stop, origin: &self.spec.origin, note: &|| self.life.note().to_bytes() };
             self.herd.spawner.keep(&self.spec.id, memo);
             let (life, spec) = (Box::new(self.life.clone()), Arc::clone(&self.spec));
             self.tell(News::Changed { life, spec, from, death });

@@ -1,20 +1,21 @@
 //! A spawner whose processes are children of the calling process.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::future;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
-use super::table::Table;
+use super::order::order;
 use crate::model::{RunId, Signal, StopScope};
-use crate::os::{Epoll, Events};
+use crate::os::{EndBy, Epoll, Events};
+use crate::process::children::Table;
 use crate::process::{Launch, Reports, Spawner, Whom};
 
 /// How long a launch may take before it is given up. A child may hang before its program runs: on a mount whose server
@@ -34,6 +35,7 @@ pub const LAUNCH_LIMIT: Duration = Duration::from_secs(30);
 /// takes ends away, which are then told as [`Ending::Lost`](crate::model::Ending::Lost).
 pub struct DirectSpawner {
     table: Rc<RefCell<Table>>,
+    listeners: Listeners,
     wake: Rc<Notify>,
     task: AbortHandle,
 }
@@ -60,16 +62,19 @@ impl DirectSpawner {
     pub fn with_launch_limit(limit: Duration) -> io::Result<Self> {
         let epoll = Rc::new(Epoll::new()?);
         let ready = Rc::clone(&epoll).awaited()?;
-        let table = Rc::new(RefCell::new(Table::new(epoll, limit)));
+        let table = Rc::new(RefCell::new(Table::new(epoll, EndBy::Pidfd, limit)));
+        let listeners = Listeners::default();
         let wake = Rc::new(Notify::new());
-        let task = tokio::task::spawn_local(watch(ready, Rc::clone(&table), Rc::clone(&wake))).abort_handle();
-        Ok(Self { table, wake, task })
+        let task = tokio::task::spawn_local(watch(ready, Rc::clone(&table), Rc::clone(&listeners), Rc::clone(&wake)));
+        Ok(Self { table, listeners, wake, task: task.abort_handle() })
     }
 }
 
 impl Spawner for DirectSpawner {
     fn launch(&self, launch: Launch, reports: Reports) {
-        if self.table.borrow_mut().launch(launch, reports) {
+        let (run, scope) = (launch.run, launch.scope);
+        self.listeners.borrow_mut().entry(run).or_insert(reports);
+        if self.table.borrow_mut().launch(run, scope, order(launch)) {
             self.wake.notify_one();
         }
     }
@@ -85,15 +90,18 @@ impl Spawner for DirectSpawner {
     }
 
     fn adopt(&self, run: RunId, reports: Reports) -> bool {
-        let known = self.table.borrow_mut().adopt(run, reports);
+        let known = self.table.borrow_mut().retell(run);
         if known {
+            self.listeners.borrow_mut().insert(run, reports);
             self.wake.notify_one();
         }
         known
     }
 
     fn acknowledge(&self, run: RunId) {
-        self.table.borrow_mut().acknowledge(run);
+        if self.table.borrow_mut().acknowledge(run) {
+            self.listeners.borrow_mut().remove(&run);
+        }
     }
 
     fn examine(&self, run: RunId) {
@@ -115,9 +123,12 @@ impl fmt::Debug for DirectSpawner {
     }
 }
 
+/// Who is told of which run.
+type Listeners = Rc<RefCell<HashMap<RunId, Reports>>>;
+
 /// Turns what the kernel says into reports. It sleeps until something happens; a timer exists only while a launch is under
 /// way (or the kernel had no memory to watch a process).
-async fn watch(epoll: AsyncFd<Rc<Epoll>>, table: Rc<RefCell<Table>>, wake: Rc<Notify>) {
+async fn watch(epoll: AsyncFd<Rc<Epoll>>, table: Rc<RefCell<Table>>, listeners: Listeners, wake: Rc<Notify>) {
     let mut events = Events::default();
     loop {
         let deadline = table.borrow_mut().next_deadline();
@@ -136,11 +147,15 @@ async fn watch(epoll: AsyncFd<Rc<Epoll>>, table: Rc<RefCell<Table>>, wake: Rc<No
             }
             () = until(deadline) => table.borrow_mut().expire(Instant::now()),
         }
-        // Whoever is told may call back, so nothing is borrowed by then.
-        let outbox = table.borrow_mut().take_outbox();
-        let told = !outbox.is_empty();
-        for (reports, run, report) in outbox {
-            reports(run, report);
+        let mut told = false;
+        loop {
+            let Some((run, report)) = table.borrow_mut().tell() else { break };
+            let listener = listeners.borrow().get(&run).map(Reports::clone);
+            // Whoever is told may call back, so nothing is borrowed by then.
+            if let Some(listener) = listener {
+                listener(run, report);
+            }
+            told = true;
         }
         if told {
             // What the reports lead to begins before the next batch is taken, so that of a thousand that die at once the
@@ -152,7 +167,7 @@ async fn watch(epoll: AsyncFd<Rc<Epoll>>, table: Rc<RefCell<Table>>, wake: Rc<No
 
 async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => future::pending().await,
     }
 }

@@ -2,13 +2,12 @@
 
 use crate::model::{Ending, LaunchError, RunId, Stage, StopScope};
 use crate::os::{Flight, Process};
-use crate::process::{Report, Reports};
+use crate::process::Report;
 
 /// One run.
 pub(super) struct Run {
     pub(super) id: RunId,
     pub(super) scope: StopScope,
-    pub(super) reports: Reports,
     pub(super) life: Life,
     /// The number of its process once the program runs.
     pub(super) launched: Option<u32>,
@@ -40,11 +39,10 @@ struct Told {
 }
 
 impl Run {
-    pub(super) fn new(id: RunId, scope: StopScope, reports: Reports, life: Life) -> Self {
+    pub(super) fn new(id: RunId, scope: StopScope, life: Life) -> Self {
         Self {
             id,
             scope,
-            reports,
             life,
             launched: None,
             overdue: None,
@@ -63,9 +61,8 @@ impl Run {
         }
     }
 
-    /// Gives it another listener, who knows nothing yet.
-    pub(super) fn adopt(&mut self, reports: Reports) {
-        self.reports = reports;
+    /// Whoever listens from now on knows nothing yet.
+    pub(super) fn retell(&mut self) {
         self.remarks.clear();
         self.told = Told::default();
     }
@@ -98,15 +95,12 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
-    fn everything_is_told_once_in_order_and_again_to_whoever_adopts() {
+    fn everything_is_told_once_in_order_and_again_when_it_is_retold() {
         let id = RunId { herd: 1, number: 1 };
-        let nobody = || -> Reports { Arc::new(|_, _| {}) };
-        let mut run = Run::new(id, StopScope::Tree, nobody(), Life::Changing);
+        let mut run = Run::new(id, StopScope::Tree, Life::Changing);
         assert_eq!(run.next_untold(), None);
 
         run.launched = Some(7);
@@ -117,7 +111,7 @@ mod tests {
         assert_eq!(run.next_untold(), Some(Report::Ended(Ending::Exited(3))));
         assert_eq!(run.next_untold(), None);
 
-        run.adopt(nobody());
+        run.retell();
         assert_eq!(run.next_untold(), Some(Report::Launched { pid: 7 }));
         assert_eq!(run.next_untold(), Some(Report::Ended(Ending::Exited(3))));
         assert_eq!(run.next_untold(), None);

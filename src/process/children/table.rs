@@ -1,76 +1,82 @@
 //! The runs that are not acknowledged, and what the kernel is asked about them.
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::CString;
 use std::mem;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::run::{Life, Run};
 use super::slots::{Slots, Token};
 use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope};
-use crate::os::{self, Epoll, Flight, Ids, Landing, NotSent, Order, OutputTo, Process, Stacks};
-use crate::process::{Credentials, Launch, Output, Report, Reports, Sink, Whom};
+use crate::os::{self, EndBy, Epoll, Flight, Landing, NotSent, Order, Process, Stacks};
+use crate::process::{Report, Whom};
 
 /// How long until the kernel is asked again to watch a process that it had no memory to watch.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// All runs that are not acknowledged.
 ///
-/// In epoll a run has one entry at a time: the pipe of its launch, then its process.
-pub(super) struct Table {
+/// In epoll a run has one entry at a time: the pipe of its launch, then its process where that has a descriptor.
+pub(crate) struct Table {
     epoll: Rc<Epoll>,
+    end_by: EndBy,
     stacks: Stacks,
     launch_limit: Duration,
     runs: Slots<Run>,
     by_id: HashMap<RunId, Token>,
+    /// The processes whose ends are learnt by SIGCHLD.
+    by_pid: HashMap<i32, Token>,
     /// Launches by their time limits, which are all of one length; done ones are dropped when they come to the front.
     deadlines: VecDeque<(Instant, Token)>,
     /// Runs of which something may be untold.
-    untold: Vec<Token>,
+    untold: VecDeque<Token>,
     /// Processes that are not watched, and when that is tried again.
     unwatched: Vec<Token>,
     watch_again: Option<Instant>,
 }
 
 impl Table {
-    pub(super) fn new(epoll: Rc<Epoll>, launch_limit: Duration) -> Self {
+    pub(crate) fn new(epoll: Rc<Epoll>, end_by: EndBy, launch_limit: Duration) -> Self {
         Self {
             epoll,
+            end_by,
             stacks: Stacks::default(),
             launch_limit,
             runs: Slots::new(),
             by_id: HashMap::new(),
+            by_pid: HashMap::new(),
             deadlines: VecDeque::new(),
-            untold: Vec::new(),
+            untold: VecDeque::new(),
             unwatched: Vec::new(),
             watch_again: None,
         }
     }
 
-    /// Begins a launch. True if the task has to be woken: it has something to tell, or no timer yet.
-    pub(super) fn launch(&mut self, launch: Launch, reports: Reports) -> bool {
-        let (id, scope) = (launch.run, launch.scope);
+    /// Begins a launch; an order that could not be made is one that failed. True if whoever waits has to look again: there
+    /// is something to tell, or a deadline where there was none.
+    pub(crate) fn launch(&mut self, id: RunId, scope: StopScope, order: Result<Order, LaunchError>) -> bool {
         if self.by_id.contains_key(&id) {
-            log::error!("{id:?} of {} was launched before; it is not launched again", launch.service);
+            log::error!("{id:?} was launched before; it is not launched again");
             return false;
         }
-        let Self { epoll, stacks, runs, .. } = self;
+        let Self { epoll, stacks, runs, by_pid, end_by, .. } = self;
         let token = runs.insert_with(|token| {
-            let life = match begin(launch, stacks, epoll, token) {
-                Ok(flight) => Life::InFlight(Box::new(flight)),
+            let flight = order.and_then(|order| begin(&order, stacks, *end_by, epoll, token));
+            let life = match flight {
+                Ok(flight) => {
+                    if *end_by == EndBy::Sigchld {
+                        by_pid.insert(flight.0.number(), token);
+                    }
+                    Life::InFlight(Box::new(flight))
+                }
                 Err(error) => Life::Ended(Ending::NotLaunched(error)),
             };
-            Run::new(id, scope, reports, life)
+            Run::new(id, scope, life)
         });
         self.by_id.insert(id, token);
         if !self.flies(token) {
-            self.untold.push(token);
+            self.untold.push_back(token);
             return true;
         }
         self.deadlines.push_back((Instant::now() + self.launch_limit, token));
@@ -78,7 +84,7 @@ impl Table {
     }
 
     /// Sends a signal to a run. True if there is something to tell: it was not permitted.
-    pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) -> bool {
+    pub(crate) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) -> bool {
         let Some(&token) = self.by_id.get(&run) else { return false };
         let Some(run) = self.runs.get_mut(token) else { return false };
         let Some(process) = run.process() else { return false };
@@ -97,48 +103,55 @@ impl Table {
             Ok(()) | Err(NotSent::Gone) => return false,
             Err(NotSent::NotPermitted(uid)) => run.remark(Report::Refused { uid }),
         }
-        self.untold.push(token);
+        self.untold.push_back(token);
         true
     }
 
     /// From now on this is what ends with a run's main process.
-    pub(super) fn rescope(&mut self, run: RunId, scope: StopScope) {
+    pub(crate) fn rescope(&mut self, run: RunId, scope: StopScope) {
         if let Some(run) = self.by_id.get(&run).and_then(|token| self.runs.get_mut(*token)) {
             run.scope = scope;
         }
     }
 
-    /// Gives a run another listener, who will be told everything from the beginning. False if the run is not known.
-    pub(super) fn adopt(&mut self, run: RunId, reports: Reports) -> bool {
+    /// Everything about this run will be told once more, from the beginning. False if the run is not known.
+    pub(crate) fn retell(&mut self, run: RunId) -> bool {
         let Some(&token) = self.by_id.get(&run) else { return false };
         if let Some(run) = self.runs.get_mut(token) {
-            run.adopt(reports);
-            self.untold.push(token);
+            run.retell();
+            self.untold.push_back(token);
         }
         true
     }
 
-    /// Forgets a run that has ended. One that has not is kept, or nobody would reap it.
-    pub(super) fn acknowledge(&mut self, run: RunId) {
-        let Some(&token) = self.by_id.get(&run) else { return };
-        if self.runs.get(token).is_some_and(|run| matches!(run.life, Life::Ended(_))) {
+    /// Whether this run is known and has not ended.
+    pub(crate) fn lives(&self, run: RunId) -> bool {
+        self.by_id.get(&run).and_then(|token| self.runs.get(*token)).is_some_and(|run| run.process().is_some())
+    }
+
+    /// Forgets a run that has ended; true if it did. One that has not is kept, or nobody would reap it.
+    pub(crate) fn acknowledge(&mut self, run: RunId) -> bool {
+        let Some(&token) = self.by_id.get(&run) else { return false };
+        let ended = self.runs.get(token).is_some_and(|run| matches!(run.life, Life::Ended(_)));
+        if ended {
             self.by_id.remove(&run);
             self.runs.remove(token);
         }
+        ended
     }
 
     /// Looks at the process of a run. True if there is something to tell: the run is known.
-    pub(super) fn examine(&mut self, run: RunId) -> bool {
+    pub(crate) fn examine(&mut self, run: RunId) -> bool {
         let Some(&token) = self.by_id.get(&run) else { return false };
         let Some(run) = self.runs.get_mut(token) else { return false };
         let state = run.process().and_then(Process::state);
         run.remark(Report::Examined { state });
-        self.untold.push(token);
+        self.untold.push_back(token);
         true
     }
 
     /// Epoll says of this number that a launch is done, or that a process has ended.
-    pub(super) fn happened(&mut self, number: u64) {
+    pub(crate) fn happened(&mut self, number: u64) {
         let token = Token::from(number);
         // No entry: the event was taken in one batch with one that ended its run.
         let Some(run) = self.runs.get_mut(token) else { return };
@@ -149,8 +162,25 @@ impl Table {
         }
     }
 
+    /// SIGCHLD came: reaps what has ended.
+    pub(crate) fn reap(&mut self, next: impl Fn() -> Option<i32>) {
+        while let Some(pid) = next() {
+            let Some(token) = self.by_pid.get(&pid).copied() else { return };
+            let Some(run) = self.runs.get_mut(token) else { return };
+            match mem::replace(&mut run.life, Life::Changing) {
+                Life::InFlight(flight) => {
+                    // It has ended, so it is done with its launch.
+                    self.landed(token, *flight);
+                    self.happened(token.into());
+                }
+                Life::Alive(process) => self.ended(token, process),
+                life @ (Life::Ended(_) | Life::Changing) => run.life = life,
+            }
+        }
+    }
+
     /// When [`Table::expire`] has something to do next.
-    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&mut self) -> Option<Instant> {
         while let Some(&(_, token)) = self.deadlines.front()
             && !self.flies(token)
         {
@@ -161,7 +191,7 @@ impl Table {
     }
 
     /// Gives up launches that are not done in time, and tries again to watch what could not be watched.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         while let Some(&(deadline, token)) = self.deadlines.front()
             && deadline <= now
         {
@@ -176,16 +206,17 @@ impl Table {
         }
     }
 
-    /// What is to be told now, each report once.
-    pub(super) fn take_outbox(&mut self) -> Vec<(Reports, RunId, Report)> {
-        let mut outbox = Vec::new();
-        for token in mem::take(&mut self.untold) {
-            let Some(run) = self.runs.get_mut(token) else { continue };
-            while let Some(report) = run.next_untold() {
-                outbox.push((Reports::clone(&run.reports), run.id, report));
+    /// The next thing that is to be told; each is told once.
+    pub(crate) fn tell(&mut self) -> Option<(RunId, Report)> {
+        while let Some(&token) = self.untold.front() {
+            if let Some(run) = self.runs.get_mut(token)
+                && let Some(report) = run.next_untold()
+            {
+                return Some((run.id, report));
             }
+            self.untold.pop_front();
         }
-        outbox
+        None
     }
 
     /// The child is done with its launch: its program runs, or it has ended or is about to.
@@ -201,18 +232,22 @@ impl Table {
             (None, Landing::Cut) => {}
         }
         run.life = Life::Alive(process);
-        self.untold.push(token);
+        self.untold.push_back(token);
         self.watch(token);
     }
 
     /// A process has ended: reaps it and what is left of its group.
     fn ended(&mut self, token: Token, process: Process) {
         let Some(run) = self.runs.get_mut(token) else { return };
-        self.epoll.remove(process.as_fd());
+        if let Some(fd) = process.fd() {
+            self.epoll.remove(fd);
+        }
+        let pid = process.number();
         match process.reap(run.scope) {
             Ok(ending) => {
+                self.by_pid.remove(&pid);
                 run.life = Life::Ended(run.failed.map_or(ending, Ending::NotLaunched));
-                self.untold.push(token);
+                self.untold.push_back(token);
             }
             // A pidfd is never readable before the end, but to wait once more costs nothing.
             Err(process) => {
@@ -226,7 +261,8 @@ impl Table {
     /// as good as any other, and its end is not lost.
     fn watch(&mut self, token: Token) {
         let Some(Life::Alive(process)) = self.runs.get(token).map(|run| &run.life) else { return };
-        if let Err(error) = self.epoll.add_readable(process.as_fd(), token.into()) {
+        let Some(fd) = process.fd() else { return };
+        if let Err(error) = self.epoll.add_readable(fd, token.into()) {
             log::warn!("cannot wait for process {} yet: {error}", process.pid());
             self.unwatched.push(token);
             self.watch_again = Some(Instant::now() + WATCH_AGAIN);
@@ -242,7 +278,7 @@ impl Table {
         if let Err(error) = process.signal(Signal::KILL) {
             log::error!("cannot kill process {} whose launch takes too long: {error:?}", process.pid());
         }
-        self.untold.push(token);
+        self.untold.push_back(token);
     }
 
     fn flies(&self, token: Token) -> bool {
@@ -251,36 +287,13 @@ impl Table {
     }
 }
 
-fn begin(launch: Launch, stacks: &mut Stacks, epoll: &Epoll, token: Token) -> Result<(Process, Flight), LaunchError> {
-    let order = order(launch)?;
-    os::launch(&order, stacks, |pipe| epoll.add_hangup(pipe, token.into()))
+fn begin(
+    order: &Order,
+    stacks: &mut Stacks,
+    end_by: EndBy,
+    epoll: &Epoll,
+    token: Token,
+) -> Result<(Process, Flight), LaunchError> {
+    os::launch(order, stacks, end_by, |pipe| epoll.add_hangup(pipe, token.into()))
         .map_err(|error| LaunchError { stage: Stage::Fork, errno: error.raw_os_error().unwrap_or(libc::EIO) })
-}
-
-/// A launch in the terms of the system.
-fn order(launch: Launch) -> Result<Order, LaunchError> {
-    let Launch { programs, argv, env, cwd, credentials, umask, limits, output, .. } = launch;
-    let Output { stdout, stderr } = output;
-    Ok(Order {
-        limits: limits.into_iter().collect(),
-        stdout: output_to(stdout)?,
-        stderr: stderr.map(output_to).transpose()?,
-        umask,
-        ids: credentials.map(|Credentials { uid, gid, groups }| Ids { uid, gid, groups }),
-        cwd,
-        programs,
-        argv,
-        env,
-    })
-}
-
-fn output_to(sink: Sink) -> Result<OutputTo, LaunchError> {
-    let path = |path: PathBuf| CString::new(path.into_os_string().into_vec());
-    match sink {
-        Sink::Null => Ok(OutputTo::Null),
-        Sink::File(file) => match path(file) {
-            Ok(file) => Ok(OutputTo::File(file)),
-            Err(_) => Err(LaunchError { stage: Stage::Stdio, errno: libc::EINVAL }),
-        },
-    }
 }

@@ -1,0 +1,36 @@
+//! A launch in the terms of the system.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::model::{LaunchError, Stage};
+use crate::os::{Ids, Order, OutputTo};
+use crate::process::{Credentials, Launch, Output, Sink};
+
+pub(super) fn order(launch: Launch) -> Result<Order, LaunchError> {
+    let Launch { programs, argv, env, cwd, credentials, umask, limits, output, .. } = launch;
+    let Output { stdout, stderr } = output;
+    Ok(Order {
+        limits: limits.into_iter().collect(),
+        stdout: output_to(stdout)?,
+        stderr: stderr.map(output_to).transpose()?,
+        umask,
+        ids: credentials.map(|Credentials { uid, gid, groups }| Ids { uid, gid, groups }),
+        cwd,
+        programs,
+        argv,
+        env,
+    })
+}
+
+fn output_to(sink: Sink) -> Result<OutputTo, LaunchError> {
+    let path = |path: PathBuf| CString::new(path.into_os_string().into_vec());
+    match sink {
+        Sink::Null => Ok(OutputTo::Null),
+        Sink::File(file) => match path(file) {
+            Ok(file) => Ok(OutputTo::File(file)),
+            Err(_) => Err(LaunchError { stage: Stage::Stdio, errno: libc::EINVAL }),
+        },
+    }
+}
