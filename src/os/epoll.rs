@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -63,6 +64,15 @@ impl Epoll {
         self.add(fd, libc::EPOLLIN as u32, number)
     }
 
+    /// Waits for a stream to change: something to read, room to write where there was none, its end. Told once a change, so
+    /// whoever hears of it reads and writes until the stream would block.
+    ///
+    /// # Errors
+    /// No memory, or the user's share of watches is used up (epoll_ctl(2)).
+    pub(crate) fn add_changes(&self, fd: BorrowedFd<'_>, number: u64) -> io::Result<()> {
+        self.add(fd, (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32, number)
+    }
+
     /// Waits for it no more. Closing it is not enough: a child between clone and exec has a copy of it, and as long as
     /// there is a copy epoll goes on reporting it.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
@@ -82,6 +92,30 @@ impl Epoll {
             Ok(count) => Ok(events.0.iter().take(count).map(|event| event.u64)),
             Err(_) => Err(io::Error::last_os_error()),
         }
+    }
+
+    /// As [`Self::ready`], but waits until something is ready, for so long at most. Nothing is ready after that, or after a
+    /// signal.
+    ///
+    /// # Errors
+    /// A broken instance (epoll_wait(2)).
+    pub(crate) fn wait<'e>(
+        &self,
+        events: &'e mut Events,
+        longest: Option<Duration>,
+    ) -> io::Result<impl Iterator<Item = u64> + use<'e>> {
+        // Rounded up: whoever wakes up before its time finds nothing to do and waits again.
+        let longest = longest.map_or(-1, |wait| i32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+        // SAFETY: the buffer has room for as many events as the call is told.
+        let count = unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.0.as_mut_ptr(), BATCH as i32, longest) };
+        let count = match usize::try_from(count) {
+            Ok(count) => count,
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => 0,
+                error => return Err(error),
+            },
+        };
+        Ok(events.0.iter().take(count).map(|event| event.u64))
     }
 
     fn add(&self, fd: BorrowedFd<'_>, events: u32, number: u64) -> io::Result<()> {

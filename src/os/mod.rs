@@ -16,6 +16,8 @@ pub(crate) mod ownership;
 pub(crate) mod peer;
 mod pidfd;
 mod raw;
+mod role;
+mod signals;
 mod stack;
 pub(crate) mod terminal;
 
@@ -27,4 +29,6 @@ pub(crate) use launch::{EndBy, Flight, Ids, Landing, Order, OutputTo, launch};
 pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process};
+pub(crate) use role::{Executable, FIRST_GIVEN, given, name_process, start_role};
+pub(crate) use signals::{Signals, Taken, ended_child, leave_signals_to_the_keeper, reap_stranger};
 pub(crate) use stack::Stacks;

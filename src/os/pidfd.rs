@@ -97,6 +97,11 @@ impl Process {
         stat.rsplit_once(") ")?.1.chars().next()
     }
 
+    /// Whether it has ended, or is no child of ours (any more).
+    pub(crate) fn has_ended(&self) -> bool {
+        !matches!(self.ending(), Ok(None))
+    }
+
     /// How it ended, without reaping it; `None` while it lives, an error if it is no child (any more).
     fn ending(&self) -> io::Result<Option<Ending>> {
         self.wait(libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)

@@ -162,20 +162,25 @@ impl Table {
         }
     }
 
-    /// SIGCHLD came: reaps what has ended.
-    pub(crate) fn reap(&mut self, next: impl Fn() -> Option<i32>) {
-        while let Some(pid) = next() {
-            let Some(token) = self.by_pid.get(&pid).copied() else { return };
-            let Some(run) = self.runs.get_mut(token) else { return };
-            match mem::replace(&mut run.life, Life::Changing) {
-                Life::InFlight(flight) => {
-                    // It has ended, so it is done with its launch.
-                    self.landed(token, *flight);
-                    self.happened(token.into());
-                }
-                Life::Alive(process) => self.ended(token, process),
-                life @ (Life::Ended(_) | Life::Changing) => run.life = life,
-            }
+    /// A child of this number has ended, as SIGCHLD says: reaps it. False if it is none of these, or was reaped before.
+    pub(crate) fn reap(&mut self, pid: i32) -> bool {
+        let Some(token) = self.by_pid.get(&pid).copied() else { return false };
+        let Some(run) = self.runs.get_mut(token) else { return false };
+        match mem::replace(&mut run.life, Life::Changing) {
+            Life::InFlight(flight) => self.reap_in_flight(token, *flight),
+            Life::Alive(process) => self.ended(token, process),
+            life @ (Life::Ended(_) | Life::Changing) => run.life = life,
+        }
+        true
+    }
+
+    /// One that has ended is done with its launch; one that was only stopped is not.
+    fn reap_in_flight(&mut self, token: Token, (process, flight): (Process, Flight)) {
+        if process.has_ended() {
+            self.landed(token, (process, flight));
+            self.happened(token.into());
+        } else if let Some(run) = self.runs.get_mut(token) {
+            run.life = Life::InFlight(Box::new((process, flight)));
         }
     }
 

@@ -1,0 +1,419 @@
+//! The herder's end of the line: a spawner whose processes are the keeper's.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, mpsc};
+
+use super::frames;
+use super::wire::{self, Act, BadFrame, Incoming, Outgoing, Request, Step, Tell};
+use crate::model::{Ending, LaunchError, Limit, Origin, RunId, ServiceId, Signal, Stage, StopScope};
+use crate::os::FIRST_GIVEN;
+use crate::process::{Launch, Memo, Report, Reports, Spawner, Whom};
+
+/// Where a herder finds the control listener among its descriptors.
+pub(crate) const LISTENER: i32 = FIRST_GIVEN + 1;
+/// Where it finds the lock.
+pub(crate) const LOCK: i32 = FIRST_GIVEN + 2;
+
+/// Why there is no line to a keeper.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineError {
+    /// This process was not made by a keeper, or that has gone.
+    #[error("cannot read from the keeper")]
+    Read(#[source] io::Error),
+    /// The keeper has gone.
+    #[error("the keeper has gone")]
+    Gone,
+    /// What it says means nothing.
+    #[error("the keeper says what it can't say")]
+    Bad(#[from] BadFrame),
+}
+
+/// What a new herder finds.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    /// The keeper's process.
+    pub(crate) pid: u32,
+    /// Since when the daemon runs, in nanoseconds of the wall clock.
+    pub(crate) since_ns: u64,
+    /// The first part of its run ids.
+    pub(crate) herd: u64,
+    /// The first run number that is free.
+    pub(crate) next_run: u64,
+    /// The open files that the daemon was started with.
+    pub(crate) open_files: Option<Limit>,
+    /// Every service that is remembered.
+    pub(crate) services: Vec<Inherited>,
+}
+
+/// A service that is remembered.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    /// Its id.
+    pub(crate) service: ServiceId,
+    /// The state of its lifecycle, as it was given to [`Spawner::keep`].
+    pub(crate) note: Vec<u8>,
+    /// What its conf said.
+    pub(crate) origin: Origin,
+    /// Its runs whose ends are not acknowledged.
+    pub(crate) runs: Vec<RunId>,
+}
+
+/// What somebody asked of the daemon by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// End the herd.
+    Shutdown,
+    /// Read the confs.
+    Reload,
+    /// There is no keeper any more.
+    KeeperGone,
+}
+
+/// A spawner whose processes are the keeper's.
+#[derive(Clone)]
+pub(crate) struct Client {
+    desk: Rc<RefCell<Desk>>,
+    wake: Rc<Notify>,
+}
+
+/// What is said and heard.
+struct Desk {
+    outgoing: Outgoing,
+    /// The step that is being put together.
+    step: Option<Step>,
+    /// Frames that were heard, and how many of them the keeper knows to be heard.
+    heard: u64,
+    said_heard: u64,
+    runs: HashMap<RunId, Known>,
+    /// The texts that the keeper has of each service that it knows.
+    origins: HashMap<ServiceId, Origin>,
+}
+
+/// A run whose end is not acknowledged.
+struct Known {
+    service: ServiceId,
+    listener: Listener,
+}
+
+enum Listener {
+    /// What it has not been told is kept until somebody listens.
+    Nobody(Vec<Report>),
+    Somebody(Reports),
+}
+
+/// Reads all that the keeper remembers. Blocks until it has said so.
+///
+/// # Errors
+/// There is no keeper, or none of this build.
+pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
+    let mut stream = StdStream::from(line);
+    let (mut incoming, mut services, mut heard) = (Incoming::default(), Vec::new(), 0);
+    loop {
+        while let Some(tell) = incoming.next()? {
+            heard += 1;
+            match tell {
+                Tell::Slot(slot) => services.extend(inherited(slot)),
+                Tell::Welcome(welcome) => {
+                    return Ok((inheritance(welcome, services), Line { stream, incoming, heard }));
+                }
+                Tell::Report(..) | Tell::Shutdown | Tell::Reload | Tell::Ping | Tell::Line { .. } => {}
+            }
+        }
+        if incoming.read(&mut stream).map_err(LineError::Read)? == 0 {
+            return Err(LineError::Gone);
+        }
+    }
+}
+
+/// A line on which the beginning was heard.
+#[derive(Debug)]
+pub(crate) struct Line {
+    stream: StdStream,
+    incoming: Incoming,
+    heard: u64,
+}
+
+fn inherited(slot: wire::Slot) -> Option<Inherited> {
+    let wire::Slot { service, note, conf, settings, runs } = slot;
+    Some(Inherited {
+        // It came from an id.
+        service: service.parse().ok()?,
+        note,
+        origin: Origin { conf: conf.into(), settings: settings.into() },
+        runs: runs.into_iter().map(RunId::from).collect(),
+    })
+}
+
+fn inheritance(welcome: wire::Welcome, services: Vec<Inherited>) -> Inheritance {
+    let wire::Welcome { pid, since_ns, herd, next_run, open_files } = welcome;
+    let open_files = open_files.map(|(soft, hard)| Limit { soft: frames::unbound(soft), hard: frames::unbound(hard) });
+    Inheritance { pid, since_ns, herd, next_run, open_files, services }
+}
+
+impl Client {
+    /// A spawner on the current thread, and what is asked of the daemon by way of its keeper.
+    ///
+    /// # Errors
+    /// The runtime can't watch the line.
+    ///
+    /// # Panics
+    /// Outside a tokio `LocalSet`.
+    pub(crate) fn start(line: Line, inheritance: &Inheritance) -> io::Result<(Self, mpsc::UnboundedReceiver<Wish>)> {
+        let Line { stream, incoming, heard } = line;
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        let known = |service: &Inherited| {
+            let service = service.service.clone();
+            move |run: &RunId| (*run, Known { service: service.clone(), listener: Listener::Nobody(Vec::new()) })
+        };
+        let services = &inheritance.services;
+        let desk = Desk {
+            outgoing: Outgoing::default(),
+            step: None,
+            heard,
+            said_heard: 0,
+            runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
+            origins: services.iter().map(|service| (service.service.clone(), service.origin.clone())).collect(),
+        };
+        let client = Self { desk: Rc::new(RefCell::new(desk)), wake: Rc::new(Notify::new()) };
+        let (wish, wishes) = mpsc::unbounded_channel();
+        tokio::task::spawn_local(client.clone().converse(stream, incoming, wish));
+        client.wake.notify_one();
+        Ok((client, wishes))
+    }
+
+    /// The herder has taken over what runs, and answers.
+    pub(crate) fn ready(&self) {
+        self.say(&Request::Ready);
+    }
+
+    /// The herd has ended, and so shall the keeper. Comes back once that is said.
+    pub(crate) async fn over(&self) {
+        self.say(&Request::Over);
+        while !self.desk.borrow().outgoing.unsent().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn say(&self, request: &Request) {
+        let mut desk = self.desk.borrow_mut();
+        desk.close();
+        desk.outgoing.push(request);
+        self.wake.notify_one();
+    }
+
+    /// Something is done in the step of a run's service.
+    fn act(&self, run: RunId, act: Act) {
+        let mut desk = self.desk.borrow_mut();
+        let Some(service) = desk.runs.get(&run).map(|known| known.service.clone()) else { return };
+        desk.step(&service).acts.push(act);
+        self.wake.notify_one();
+    }
+
+    /// Says what there is to say and hears what there is to hear, until the keeper has gone.
+    async fn converse(self, stream: UnixStream, mut incoming: Incoming, wish: mpsc::UnboundedSender<Wish>) {
+        loop {
+            let unsent = !self.desk.borrow().outgoing.unsent().is_empty();
+            tokio::select! {
+                ready = stream.readable() => {
+                    if ready.is_err() || !self.hear(&stream, &mut incoming, &wish) {
+                        // Whoever listened has gone with the daemon.
+                        let _ = wish.send(Wish::KeeperGone);
+                        return;
+                    }
+                }
+                () = self.wake.notified() => {}
+                // An error is told by reading, too.
+                _ = stream.writable(), if unsent => {}
+            }
+            self.speak(&stream);
+        }
+    }
+
+    /// Hears what is there; false once the keeper has gone.
+    fn hear(&self, stream: &UnixStream, incoming: &mut Incoming, wish: &mpsc::UnboundedSender<Wish>) -> bool {
+        match incoming.read(&mut TryRead(stream)) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => {
+                return error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::Interrupted;
+            }
+        }
+        loop {
+            match incoming.next() {
+                Ok(Some(tell)) => self.take(tell, wish),
+                Ok(None) => break,
+                Err(error) => {
+                    log::error!("the keeper says what it can't say: {error}");
+                    return false;
+                }
+            }
+        }
+        incoming.rest();
+        self.wake.notify_one();
+        true
+    }
+
+    fn take(&self, tell: Tell, wish: &mpsc::UnboundedSender<Wish>) {
+        self.desk.borrow_mut().heard += 1;
+        match tell {
+            Tell::Report(run, report) => match report.try_into() {
+                Ok(report) => self.report(run.into(), report),
+                Err(error) => log::error!("of {:?} the keeper says what it can't say: {error}", RunId::from(run)),
+            },
+            // Whoever listened has gone with the daemon.
+            Tell::Shutdown => _ = wish.send(Wish::Shutdown),
+            Tell::Reload => _ = wish.send(Wish::Reload),
+            Tell::Line { error: true, text } => log::error!("{text}"),
+            Tell::Line { error: false, text } => log::info!("{text}"),
+            Tell::Ping | Tell::Slot(_) | Tell::Welcome(_) => {}
+        }
+    }
+
+    /// Reports what the keeper will not report, but not from within the present call.
+    fn later(&self, run: RunId, report: Report) {
+        let this = self.clone();
+        tokio::task::spawn_local(async move { this.report(run, report) });
+    }
+
+    fn report(&self, run: RunId, report: Report) {
+        let listener = match self.desk.borrow_mut().runs.get_mut(&run).map(|known| &mut known.listener) {
+            Some(Listener::Somebody(listener)) => Reports::clone(listener),
+            Some(Listener::Nobody(reports)) => return reports.push(report),
+            None => return,
+        };
+        // It may call back, so nothing is borrowed here.
+        listener(run, report);
+    }
+
+    /// Writes as much as there is room for.
+    fn speak(&self, stream: &UnixStream) {
+        let mut desk = self.desk.borrow_mut();
+        desk.close();
+        if desk.heard != desk.said_heard {
+            desk.said_heard = desk.heard;
+            let heard = Request::Heard(desk.heard);
+            desk.outgoing.push(&heard);
+        }
+        while !desk.outgoing.unsent().is_empty() {
+            match stream.try_write(desk.outgoing.unsent()) {
+                Ok(count) => desk.outgoing.sent(count),
+                // Full, or broken, which its end will tell.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Spawner for Client {
+    fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
+        let mut desk = self.desk.borrow_mut();
+        let texts = desk.news_of(service, memo.origin);
+        let step = desk.open(service);
+        step.memo = Some(wire::Memo { stop: memo.stop.into(), note: (memo.note)(), texts });
+        self.wake.notify_one();
+    }
+
+    fn forget(&self, service: &ServiceId) {
+        self.desk.borrow_mut().origins.remove(service);
+        self.say(&Request::Forget(service.to_string()));
+    }
+
+    fn launch(&self, launch: Launch, reports: Reports) {
+        let (run, service) = (launch.run, launch.service.clone());
+        let known = Known { service: service.clone(), listener: Listener::Somebody(Reports::clone(&reports)) };
+        self.desk.borrow_mut().runs.insert(run, known);
+        match frames::launch(launch) {
+            Ok(launch) => self.act(run, Act::Launch(Box::new(launch))),
+            Err(_) => {
+                let error = LaunchError { stage: Stage::Stdio, errno: libc::EINVAL };
+                self.later(run, Report::Ended(Ending::NotLaunched(error)));
+            }
+        }
+    }
+
+    fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        let tree = matches!(whom, Whom::Tree);
+        self.act(run, Act::Signal { run: run.into(), signal: frames::signal_number(signal), tree });
+    }
+
+    fn rescope(&self, run: RunId, scope: StopScope) {
+        self.act(run, Act::Rescope { run: run.into(), tree: frames::is_tree(scope) });
+    }
+
+    fn adopt(&self, run: RunId, reports: Reports) -> bool {
+        let mut desk = self.desk.borrow_mut();
+        let Some(known) = desk.runs.get_mut(&run) else { return false };
+        let told = std::mem::replace(&mut known.listener, Listener::Somebody(Reports::clone(&reports)));
+        if let Listener::Nobody(told) = told {
+            drop(desk);
+            // The listener only passes them on: this is not from within its own call.
+            told.into_iter().for_each(|report| reports(run, report));
+        }
+        true
+    }
+
+    fn acknowledge(&self, run: RunId) {
+        self.act(run, Act::Acknowledge(run.into()));
+        self.desk.borrow_mut().runs.remove(&run);
+    }
+
+    fn examine(&self, run: RunId) {
+        self.act(run, Act::Examine(run.into()));
+    }
+}
+
+impl Desk {
+    /// The step of a service that is being put together: what its actor does without awaiting anything belongs together,
+    /// and begins with what is to be remembered.
+    fn step(&mut self, service: &ServiceId) -> &mut Step {
+        if self.step.as_ref().is_some_and(|step| step.service != service.as_str()) {
+            self.close();
+        }
+        self.step.get_or_insert_with(|| Step { service: service.to_string(), ..Step::default() })
+    }
+
+    /// A new step of a service.
+    fn open(&mut self, service: &ServiceId) -> &mut Step {
+        self.close();
+        self.step(service)
+    }
+
+    /// The step is whole.
+    fn close(&mut self) {
+        if let Some(step) = self.step.take() {
+            self.outgoing.push(&Request::Step(step));
+        }
+    }
+
+    /// The texts of a service where the keeper has others.
+    fn news_of(&mut self, service: &ServiceId, origin: &Origin) -> Option<(String, String)> {
+        let known = self.origins.get(service);
+        let same = |known: &Origin| {
+            Arc::ptr_eq(&known.conf, &origin.conf) && Arc::ptr_eq(&known.settings, &origin.settings)
+                || known.conf == origin.conf && known.settings == origin.settings
+        };
+        if known.is_some_and(same) {
+            return None;
+        }
+        self.origins.insert(service.clone(), origin.clone());
+        Some((origin.conf.to_string(), origin.settings.to_string()))
+    }
+}
+
+/// Reads without waiting.
+struct TryRead<'a>(&'a UnixStream);
+
+impl Read for TryRead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+}

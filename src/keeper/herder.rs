@@ -1,0 +1,56 @@
+//! The herder as a process: how it is made, and what is known of its end.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use crate::model::{Ending, Signal, StopScope};
+use crate::os::{self, Executable, Process};
+
+/// How herders are made.
+pub(crate) struct HerderProgram {
+    /// The file of this very program.
+    pub(crate) executable: Executable,
+    /// The argument vector, the program's own name first.
+    pub(crate) argv: Vec<CString>,
+    /// The environment that the daemon was started with.
+    pub(crate) env: Vec<CString>,
+}
+
+/// A herder.
+pub(super) struct HerderProcess(Process);
+
+impl HerderProgram {
+    /// Makes a herder with its end of the line, the control listener and the lock.
+    ///
+    /// # Errors
+    /// The system is out of something.
+    pub(super) fn start(
+        &self,
+        listener: BorrowedFd<'_>,
+        lock: BorrowedFd<'_>,
+    ) -> io::Result<(HerderProcess, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let theirs = OwnedFd::from(theirs);
+        let process = os::start_role(&self.executable, &self.argv, &self.env, &[theirs.as_fd(), listener, lock])?;
+        Ok((HerderProcess(process), ours))
+    }
+}
+
+impl HerderProcess {
+    pub(super) fn pid(&self) -> i32 {
+        self.0.number()
+    }
+
+    /// Ends it, whatever it is doing.
+    pub(super) fn kill(&self) {
+        // An error says that it has ended, and its end is on its way.
+        let _ = self.0.signal(Signal::KILL);
+    }
+
+    /// How it ended, or itself if it lives. What it may have left in its group goes with it.
+    pub(super) fn reap(self) -> Result<Ending, Self> {
+        self.0.reap(StopScope::Tree).map_err(Self)
+    }
+}

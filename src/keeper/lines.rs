@@ -1,0 +1,52 @@
+//! The keeper's lines for the log, which the herder writes: the keeper itself never waits for a disk or a terminal.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// How many lines wait for a herder; older ones make room.
+const KEPT: usize = 100;
+
+static LINES: Lines = Lines(Mutex::new(VecDeque::new()));
+
+struct Lines(Mutex<VecDeque<Line>>);
+
+/// One line.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) error: bool,
+    pub(super) text: String,
+}
+
+/// From now on this process's lines wait for a herder.
+pub(super) fn keep() {
+    // An error is a logger that is there already, which happens in tests only.
+    if log::set_logger(&LINES).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+}
+
+/// The oldest line that no herder was told.
+pub(super) fn next() -> Option<Line> {
+    LINES.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
+impl Log for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Info
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == KEPT {
+            lines.pop_front();
+        }
+        lines.push_back(Line { error: record.level() <= Level::Warn, text: record.args().to_string() });
+    }
+
+    fn flush(&self) {}
+}

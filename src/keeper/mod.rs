@@ -1,0 +1,23 @@
+//! The keeper: the process that owns the services' processes, and the herder's end of the line to it.
+//!
+//! The daemon's first process becomes the [`Keeper`]: it launches, signals, reaps and remembers what it is told to, starts
+//! the herder as its child and again whenever that ends. The herder reaches it through its [`Client`], which is a
+//! [`Spawner`](crate::process::Spawner) like any other. What they say to each other is in `wire`.
+//!
+//! What never happens here: a decision about a service (but for two reflexes while no herder works), a conf that is read,
+//! a runtime or a wait in the keeper's own process.
+
+mod client;
+mod farewell;
+mod frames;
+mod herder;
+mod lines;
+mod link;
+mod run;
+mod slots;
+mod watch;
+mod wire;
+
+pub(crate) use client::{Client, Inheritance, Inherited, LISTENER, LOCK, Line, LineError, Wish, inherit};
+pub(crate) use herder::HerderProgram;
+pub(crate) use run::{Keeper, Parts};

@@ -1,0 +1,398 @@
+//! The keeper itself: one loop that waits for signals, for its children, for what they do before they execute, and for
+//! the herder.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::farewell::{self, Farewell};
+use super::herder::{HerderProcess, HerderProgram};
+use super::lines;
+use super::link::Link;
+use super::slots::Slots;
+use super::watch::{Due, Watch};
+use super::wire::{Request, Welcome};
+use crate::model::{Ending, Moment};
+use crate::os::{self, EndBy, Epoll, Events, Signals, Taken};
+use crate::process::children::Table;
+use crate::process::{LAUNCH_LIMIT, Whom};
+
+/// A repeated request for the end counts as the second one only after this time.
+const SECOND: Duration = Duration::from_secs(1);
+const SIGNALS: u64 = u64::MAX;
+const LINK: u64 = u64::MAX - 1;
+
+/// What a keeper is made of.
+pub(crate) struct Parts {
+    /// How it makes herders.
+    pub(crate) program: HerderProgram,
+    /// The control listener, which outlives every herder.
+    pub(crate) listener: OwnedFd,
+    /// The lock of the state directory.
+    pub(crate) lock: OwnedFd,
+    /// The first part of its run ids.
+    pub(crate) herd: u64,
+    /// The first run number that no life has taken yet.
+    pub(crate) next_run: u64,
+    /// Since when the daemon runs, in nanoseconds of the wall clock.
+    pub(crate) since_ns: u64,
+    /// The open files that the daemon was started with.
+    pub(crate) open_files: Option<crate::model::Limit>,
+    /// Called once, when a herder answers for the first time.
+    pub(crate) on_ready: Box<dyn FnOnce()>,
+}
+
+/// The process that owns the services' processes.
+pub(crate) struct Keeper {
+    parts: Parts,
+    on_ready: Option<Box<dyn FnOnce()>>,
+    clock: fn() -> Moment,
+    epoll: Rc<Epoll>,
+    signals: Signals,
+    slots: Slots,
+    herder: Option<HerderProcess>,
+    link: Option<Link>,
+    watch: Watch,
+    shutdown: Option<Shutdown>,
+    /// A herder has answered in this life.
+    answered: bool,
+    /// The herd has ended, and so does the keeper as soon as the herder has.
+    over: bool,
+    /// The exit code of a first herder that could not begin.
+    never_began: Option<u8>,
+}
+
+/// The end of the herd was asked for.
+struct Shutdown {
+    since: Moment,
+    /// A herder has heard of it.
+    taken_over: bool,
+    /// No herder has: the keeper ends the services itself.
+    own: Option<Farewell>,
+}
+
+/// How a keeper's life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The herd has ended.
+    Done,
+    /// The first herder could not begin, and there was nothing to keep: it has said why. This was its exit code.
+    NeverBegan(u8),
+}
+
+impl Keeper {
+    /// A keeper without services.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn new(mut parts: Parts, clock: fn() -> Moment) -> io::Result<Self> {
+        lines::keep();
+        let (epoll, signals) = (Rc::new(Epoll::new()?), Signals::take()?);
+        epoll.add_readable(signals.as_fd(), SIGNALS)?;
+        let table = Table::new(Rc::clone(&epoll), EndBy::Sigchld, LAUNCH_LIMIT);
+        let on_ready = std::mem::replace(&mut parts.on_ready, Box::new(|| ()));
+        Ok(Self {
+            slots: Slots::new(table, parts.next_run),
+            parts,
+            on_ready: Some(on_ready),
+            epoll,
+            signals,
+            herder: None,
+            link: None,
+            watch: Watch::new(clock()),
+            shutdown: None,
+            answered: false,
+            over: false,
+            never_began: None,
+            clock,
+        })
+    }
+
+    /// The first run number that was not used.
+    pub(crate) fn next_run(&self) -> u64 {
+        self.slots.next_run()
+    }
+
+    /// Keeps until the herd has ended.
+    ///
+    /// # Errors
+    /// The system does not let it wait any more.
+    pub(crate) fn run(&mut self) -> io::Result<Ended> {
+        let mut events = Events::default();
+        loop {
+            self.expire();
+            if let Some(ended) = self.ended() {
+                return Ok(ended);
+            }
+            let epoll = Rc::clone(&self.epoll);
+            let wait = self.wait();
+            for number in epoll.wait(&mut events, wait)? {
+                match number {
+                    SIGNALS => self.take_signals(),
+                    LINK => self.listen(),
+                    launch => self.slots.table().happened(launch),
+                }
+            }
+            self.speak();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        (self.clock)()
+    }
+
+    /// How long there is nothing to do unless something happens.
+    fn wait(&mut self) -> Option<Duration> {
+        let now = self.now();
+        let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
+        let own = self.watch.deadline().into_iter().chain(shutdown).min().map(|due| due - now);
+        let launch = self.slots.table().next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
+        own.into_iter().chain(launch).min()
+    }
+
+    /// Does what is due.
+    fn expire(&mut self) {
+        self.slots.table().expire(Instant::now());
+        let now = self.now();
+        self.end_services(now);
+        match self.watch.due(now) {
+            Due::Nothing => {}
+            Due::Start if self.ends_services() || self.over => {}
+            Due::Start => self.start_herder(now),
+            Due::Kill => {
+                log::error!("the herder has not listened for 10 seconds: it is replaced");
+                self.kill_herder();
+            }
+        }
+    }
+
+    fn kill_herder(&mut self) {
+        if let Some(herder) = &self.herder {
+            herder.kill();
+            self.watch.killed();
+        }
+    }
+
+    fn start_herder(&mut self, now: Moment) {
+        self.watch.started();
+        if let Err(error) = self.try_start_herder() {
+            log::error!("cannot make a herder: {error}");
+            self.watch.ended(now);
+        }
+    }
+
+    fn try_start_herder(&mut self) -> io::Result<()> {
+        let Parts { program, listener, lock, .. } = &self.parts;
+        let (herder, stream) = program.start(listener.as_fd(), lock.as_fd())?;
+        self.herder = Some(herder);
+        let mut link = Link::new(stream, &self.slots, self.welcome())?;
+        self.epoll.add_changes(link.as_fd(), LINK)?;
+        if let Some(shutdown) = &mut self.shutdown {
+            // The one that knew of it has ended in the middle of it.
+            (shutdown.since, shutdown.taken_over) = ((self.clock)(), false);
+            link.wish(|wishes| wishes.shutdown = true);
+        }
+        self.link = Some(link);
+        Ok(())
+    }
+
+    fn welcome(&self) -> Welcome {
+        let Parts { herd, since_ns, open_files, .. } = &self.parts;
+        let open_files = open_files.map(|limit| (super::frames::bound(limit.soft), super::frames::bound(limit.hard)));
+        let next_run = self.slots.next_run();
+        Welcome { pid: std::process::id(), since_ns: *since_ns, herd: *herd, next_run, open_files }
+    }
+
+    fn take_signals(&mut self) {
+        let (mut taken, mut children) = (Vec::new(), Vec::new());
+        self.signals.read(|signal| match signal {
+            Taken::Child(pid) => children.push(pid),
+            other => taken.push(other),
+        });
+        for signal in taken {
+            match signal {
+                Taken::End => self.ask_for_the_end(),
+                Taken::Reload => self.wish(|wishes| wishes.reload = true),
+                Taken::Child(_) => {}
+            }
+        }
+        if children.is_empty() {
+            return;
+        }
+        // Those that are named first, and the herder hears of them before the others are looked for: a signal that is
+        // pending swallows further ones, so that there may be more, and asking for any looks at every child there is.
+        for pid in children {
+            self.child_ended(pid);
+        }
+        self.speak();
+        while let Some(pid) = os::ended_child() {
+            self.child_ended(pid);
+        }
+    }
+
+    fn child_ended(&mut self, pid: i32) {
+        if self.herder.as_ref().is_some_and(|herder| herder.pid() == pid) {
+            self.herder_changed();
+        } else if !self.slots.table().reap(pid) {
+            // An orphan that became ours; for a child that is long reaped, it does nothing.
+            os::reap_stranger(pid);
+        }
+    }
+
+    fn herder_changed(&mut self) {
+        let Some(herder) = self.herder.take() else { return };
+        match herder.reap() {
+            // It was stopped (SIGSTOP) or goes on: whether it listens will be seen.
+            Err(herder) => {
+                self.herder = Some(herder);
+                self.wish(|wishes| wishes.ping = true);
+            }
+            Ok(ending) => {
+                // What it said before it ended counts, but for a last word that is not whole.
+                self.listen();
+                self.unlink();
+                self.watch.ended(self.now());
+                if !self.over {
+                    self.mourn(ending);
+                }
+            }
+        }
+    }
+
+    fn mourn(&mut self, ending: Ending) {
+        log::error!("the herder {ending}; the next one takes over");
+        if let (false, Ending::Exited(code)) = (self.answered, ending)
+            && self.slots.living().is_empty()
+        {
+            // It has said why it can't begin, and nothing is lost with this daemon.
+            self.never_began = Some(code);
+        }
+    }
+
+    fn unlink(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.epoll.remove(link.as_fd());
+        }
+    }
+
+    fn wish(&mut self, change: impl FnOnce(&mut super::link::Wishes)) {
+        if let Some(link) = &mut self.link {
+            link.wish(change);
+        }
+    }
+
+    /// Hears what the herder has to say.
+    fn listen(&mut self) {
+        let Some(mut link) = self.link.take() else { return };
+        let mut bad = None;
+        let read = link.read(|request| {
+            if let Err(error) = self.take(request) {
+                bad = Some(error);
+            }
+        });
+        if let (Some(shutdown), true, true) = (&mut self.shutdown, link.is_told_all(), self.watch.has_heard_all()) {
+            shutdown.taken_over = true;
+        }
+        self.link = Some(link);
+        match (read, bad) {
+            (Ok(false), None) => {}
+            (Ok(true), None) => {
+                // It has nothing more to say. If it lives, it does so without a keeper, which is of no use to anybody.
+                self.unlink();
+                if !self.over {
+                    self.kill_herder();
+                }
+            }
+            (Err(error), _) => {
+                log::error!("the herder says what it can't say: {error}; it is replaced");
+                self.kill_herder();
+            }
+            (_, Some(error)) => {
+                log::error!("the herder says what it can't say: {error}; it is replaced");
+                self.kill_herder();
+            }
+        }
+    }
+
+    fn take(&mut self, request: Request) -> Result<(), super::frames::Meaningless> {
+        match request {
+            Request::Step(step) => self.slots.take(step)?,
+            Request::Forget(service) => self.slots.forget(&service),
+            Request::Heard(count) => self.watch.heard(count, self.now()),
+            Request::Ready => {
+                self.watch.ready();
+                self.answered = true;
+                if let Some(on_ready) = self.on_ready.take() {
+                    on_ready();
+                }
+            }
+            Request::Over => self.over = true,
+        }
+        Ok(())
+    }
+
+    /// Tells the herder what there is to tell.
+    fn speak(&mut self) {
+        let now = self.now();
+        let Self { link: Some(link), slots, watch, .. } = self else { return };
+        link.write(slots, || watch.told(now));
+    }
+
+    fn ask_for_the_end(&mut self) {
+        let now = self.now();
+        match &mut self.shutdown {
+            None => self.shutdown = Some(Shutdown { since: now, taken_over: false, own: None }),
+            Some(Shutdown { since, own: Some(own), .. }) if now - *since >= SECOND => own.hurry(now),
+            Some(_) => {}
+        }
+        self.wish(|wishes| wishes.shutdown = true);
+    }
+
+    /// Whether the keeper ends the services itself.
+    fn ends_services(&self) -> bool {
+        self.shutdown.as_ref().is_some_and(|shutdown| shutdown.own.is_some())
+    }
+
+    /// Ends the services itself where no herder does it.
+    fn end_services(&mut self, now: Moment) {
+        let Some(shutdown) = &mut self.shutdown else { return };
+        if shutdown.own.is_none() && !shutdown.taken_over && now >= shutdown.since + farewell::PATIENCE {
+            log::error!("no herder has taken over the shutdown: the keeper ends the services itself");
+            let (own, signals) = Farewell::begin(&self.slots.living(), now);
+            shutdown.own = Some(own);
+            for (run, signal) in signals {
+                self.slots.signal(run, signal, Whom::Main);
+            }
+            self.kill_herder();
+            return;
+        }
+        if let Some(own) = &mut shutdown.own {
+            for run in own.due(now) {
+                self.slots.signal(run, crate::model::Signal::KILL, Whom::Tree);
+            }
+        }
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        let alone = self.herder.is_none();
+        if let (true, Some(code)) = (alone, self.never_began) {
+            return Some(Ended::NeverBegan(code));
+        }
+        if self.over && alone {
+            return Some(Ended::Done);
+        }
+        let own = self.shutdown.as_ref()?.own.as_ref()?;
+        (alone && (self.slots.living().is_empty() || own.is_over(self.now()))).then_some(Ended::Done)
+    }
+}
+
+impl Shutdown {
+    fn deadline(&self) -> Option<Moment> {
+        match &self.own {
+            Some(own) => Some(own.deadline()),
+            None if self.taken_over => None,
+            None => Some(self.since + farewell::PATIENCE),
+        }
+    }
+}

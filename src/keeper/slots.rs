@@ -1,0 +1,174 @@
+//! One slot a service: what is remembered of it, and its run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use super::frames::{self, Meaningless};
+use super::wire::{self, Act, Memo, Step};
+use crate::model::{LaunchError, RunId, Signal, Stage, StopSpec};
+use crate::process::children::Table;
+use crate::process::{Report, Whom};
+
+/// All slots, and the processes of the runs in them.
+pub(super) struct Slots {
+    table: Table,
+    slots: BTreeMap<Rc<str>, Slot>,
+    /// Whose runs those are that are not acknowledged. A slot may have several, of which one at most lives.
+    owners: HashMap<RunId, Rc<str>>,
+    /// No run that was launched here has this number, or a higher one.
+    next_run: u64,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// None for one that a launch made before anything was to be remembered.
+    stop: Option<StopSpec>,
+    note: Box<[u8]>,
+    conf: Box<str>,
+    settings: Rc<str>,
+    /// Runs whose ends are not acknowledged.
+    runs: Vec<RunId>,
+}
+
+impl Slots {
+    /// No slots yet.
+    pub(super) fn new(table: Table, next_run: u64) -> Self {
+        Self { table, slots: BTreeMap::new(), owners: HashMap::new(), next_run }
+    }
+
+    /// The processes.
+    pub(super) fn table(&mut self) -> &mut Table {
+        &mut self.table
+    }
+
+    /// No run that was launched here has this number, or a higher one.
+    pub(super) fn next_run(&self) -> u64 {
+        self.next_run
+    }
+
+    /// Does a step of a service: what is to be remembered first, so that it is true before the effect exists.
+    pub(super) fn take(&mut self, step: Step) -> Result<(), Meaningless> {
+        let Step { service, memo, acts } = step;
+        let service = self.slot(&service);
+        if let Some(memo) = memo {
+            self.remember(&service, memo)?;
+        }
+        acts.into_iter().try_for_each(|act| self.act(&service, act))
+    }
+
+    /// A service has left the herd. One of which something still lives, or of which an end was not heard, stays.
+    pub(super) fn forget(&mut self, service: &str) {
+        if self.slots.get(service).is_some_and(|slot| slot.runs.is_empty()) {
+            self.slots.remove(service);
+        }
+    }
+
+    /// The services, to tell of each.
+    pub(super) fn services(&self) -> Vec<Rc<str>> {
+        self.slots.keys().cloned().collect()
+    }
+
+    /// A slot as the herder is told it.
+    pub(super) fn told(&self, service: &str) -> Option<wire::Slot> {
+        let slot = self.slots.get(service)?;
+        Some(wire::Slot {
+            service: service.to_owned(),
+            note: slot.note.to_vec(),
+            conf: slot.conf.to_string(),
+            settings: slot.settings.to_string(),
+            runs: slot.runs.iter().copied().map(Into::into).collect(),
+        })
+    }
+
+    /// Everything about every run will be told once more, from the beginning.
+    pub(super) fn retell(&mut self) {
+        for run in self.owners.keys() {
+            self.table.retell(*run);
+        }
+    }
+
+    /// The next thing to tell of a run.
+    pub(super) fn tell(&mut self) -> Option<(RunId, Report)> {
+        self.table.tell()
+    }
+
+    /// The runs that live, and how each is stopped by whoever has to without asking.
+    pub(super) fn living(&self) -> Vec<(RunId, Option<StopSpec>)> {
+        let runs = self.slots.values().flat_map(|slot| slot.runs.iter().map(|run| (*run, slot.stop)));
+        runs.filter(|(run, _)| self.table.lives(*run)).collect()
+    }
+
+    /// Sends a signal without being asked by the herder.
+    pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) {
+        self.table.signal(run, signal, whom);
+    }
+
+    /// The key of a slot, which is made where there is none.
+    fn slot(&mut self, service: &str) -> Rc<str> {
+        if let Some((known, _)) = self.slots.get_key_value(service) {
+            return Rc::clone(known);
+        }
+        let service: Rc<str> = service.into();
+        self.slots.insert(Rc::clone(&service), Slot::default());
+        service
+    }
+
+    fn remember(&mut self, service: &str, Memo { stop, note, texts }: Memo) -> Result<(), Meaningless> {
+        let settings = texts.as_ref().map(|(_, settings)| self.shared(settings));
+        let Some(slot) = self.slots.get_mut(service) else { return Ok(()) };
+        slot.stop = Some(stop.try_into()?);
+        slot.note = note.into();
+        if let (Some((conf, _)), Some(settings)) = (texts, settings) {
+            slot.conf = conf.into();
+            slot.settings = settings;
+        }
+        Ok(())
+    }
+
+    /// The settings are the same text for all services as a rule, and then they are kept once.
+    fn shared(&self, settings: &str) -> Rc<str> {
+        let known = self.slots.values().next().map(|slot| &slot.settings).filter(|known| ***known == *settings);
+        known.map_or_else(|| settings.into(), Rc::clone)
+    }
+
+    fn act(&mut self, service: &Rc<str>, act: Act) -> Result<(), Meaningless> {
+        match act {
+            Act::Acknowledge(run) => self.acknowledge(run.into()),
+            Act::Launch(launch) => self.launch(service, *launch)?,
+            Act::Signal { run, signal, tree } => {
+                self.table.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
+            }
+            Act::Rescope { run, tree } => self.table.rescope(run.into(), frames::scope(tree)),
+            Act::Examine(run) => _ = self.table.examine(run.into()),
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, run: RunId) {
+        if !self.table.acknowledge(run) {
+            return;
+        }
+        if let Some(slot) = self.owners.remove(&run).and_then(|owner| self.slots.get_mut(&*owner)) {
+            slot.runs.retain(|known| *known != run);
+        }
+    }
+
+    /// Begins a launch, unless something of the service lives: whatever the herder believes, there is no second copy.
+    fn launch(&mut self, service: &Rc<str>, launch: wire::Launch) -> Result<(), Meaningless> {
+        let (run, scope) = (RunId::from(launch.run), frames::scope(launch.tree));
+        let Some(slot) = self.slots.get_mut(service) else { return Ok(()) };
+        let occupant = slot.runs.iter().find(|occupant| self.table.lives(**occupant)).copied();
+        let order = match occupant {
+            None => Ok(frames::order(launch)?),
+            Some(occupant) => {
+                log::error!("{service}: {run:?} is not launched while {occupant:?} lives");
+                Err(LaunchError { stage: Stage::Fork, errno: libc::EEXIST })
+            }
+        };
+        slot.runs.push(run);
+        self.owners.insert(run, Rc::clone(service));
+        self.next_run = self.next_run.max(run.number.saturating_add(1));
+        self.table.launch(run, scope, order);
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! The other roles of this program, each a process of its own made from the very file that this one was made from.
+#![expect(unsafe_code, reason = "fork, and a new process's descriptors put in order by hand")]
+
+use std::ffi::{CStr, CString, c_char};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::ptr;
+
+use super::child::change_mask;
+use super::pidfd::Process;
+
+/// The first descriptor that a role is given; the others follow.
+pub(crate) const FIRST_GIVEN: RawFd = 3;
+
+/// The file of a program, held by a descriptor: what is installed in its place later is another one.
+#[derive(Debug)]
+pub(crate) struct Executable(OwnedFd);
+
+impl Executable {
+    /// The file that this process was made from.
+    ///
+    /// # Errors
+    /// There is no /proc, or no descriptor.
+    pub(crate) fn own() -> io::Result<Self> {
+        Self::open(Path::new("/proc/self/exe"))
+    }
+
+    /// The file at a path.
+    ///
+    /// # Errors
+    /// It is not there, or no descriptor is left.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        // O_PATH: one may execute a program that one may not read.
+        let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
+        Ok(Self(file.into()))
+    }
+}
+
+impl AsFd for Executable {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Makes a process of a program in a session of its own, with standard error shared, standard input and output
+/// `/dev/null`, and these descriptors as 3, 4, ….
+///
+/// This process has one thread, so that the child may do what any program may; fork(2) is cheap for one that is small.
+///
+/// # Errors
+/// The system is out of processes, memory or descriptors. What fails in the child ends it with 127.
+pub(crate) fn start_role(
+    executable: &Executable,
+    argv: &[CString],
+    env: &[CString],
+    given: &[BorrowedFd<'_>],
+) -> io::Result<Process> {
+    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // Copies above all numbers that are about to be given, so that none is overwritten before it is copied.
+    let lowest = FIRST_GIVEN + RawFd::try_from(given.len()).unwrap_or(RawFd::MAX) + 1;
+    let program = raised(executable.as_fd(), lowest)?;
+    let given: Vec<OwnedFd> = given.iter().map(|fd| raised(*fd, lowest)).collect::<Result<_, _>>()?;
+    // SAFETY: there is one thread, so no lock is held by another that the child would miss.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: this is the child, and it is alone.
+        0 => unsafe { become_role(&program, &argv, &env, &given) },
+        pid => Ok(Process::new(pid, None)),
+    }
+}
+
+fn raised(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: a new descriptor is made, for nobody else.
+    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) } {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: as above.
+        new => Ok(unsafe { OwnedFd::from_raw_fd(new) }),
+    }
+}
+
+/// # Safety
+/// To be called in a forked child with one thread. The arrays end with a null pointer.
+unsafe fn become_role(program: &OwnedFd, argv: &[*const c_char], env: &[*const c_char], given: &[OwnedFd]) -> ! {
+    const NULL: &CStr = c"/dev/null";
+    // SAFETY: plain calls on numbers of our own and strings that live until exec.
+    unsafe {
+        libc::setsid();
+        let null = libc::open(NULL.as_ptr(), libc::O_RDWR);
+        libc::dup2(null, libc::STDIN_FILENO);
+        libc::dup2(null, libc::STDOUT_FILENO);
+        for (number, fd) in (FIRST_GIVEN..).zip(given) {
+            libc::dup2(fd.as_raw_fd(), number);
+        }
+        change_mask(&0, ptr::null_mut());
+        let empty = c"";
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            empty.as_ptr(),
+            argv.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+        libc::_exit(127)
+    }
+}
+
+/// The name by which `killall` and `ps` know this process; that of a program executed by a descriptor is the number of that.
+pub(crate) fn name_process(name: &CStr) {
+    // SAFETY: the name lives over the call, which copies it (PR_SET_NAME(2const)).
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// A descriptor that this process was given when it was made.
+///
+/// # Errors
+/// There is no such descriptor: this role was not started by its keeper.
+pub(crate) fn given(number: RawFd) -> io::Result<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: asking for the flags touches no memory.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Services shall not have it.
+    // SAFETY: as above.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // SAFETY: it was put there for this process, and each number is taken once, at its start.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}

@@ -1,0 +1,111 @@
+//! Signals as something to read, and the dispositions that a role has.
+#![expect(unsafe_code, reason = "signalfd's records are read as bytes")]
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+
+/// How many records are read at once.
+const BATCH: usize = 32;
+
+/// Signals that this process takes by reading them. They stay blocked.
+#[derive(Debug)]
+pub(crate) struct Signals(OwnedFd);
+
+/// One signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// SIGTERM or SIGINT.
+    End,
+    /// SIGHUP.
+    Reload,
+    /// A child ended or stopped: this one, and perhaps others of which nothing is told.
+    Child(i32),
+}
+
+impl Signals {
+    /// Takes SIGTERM, SIGINT, SIGHUP and SIGCHLD from now on. To be called before the first child is made and while the
+    /// process has one thread.
+    ///
+    /// # Errors
+    /// No descriptor is left (signalfd(2)).
+    pub(crate) fn take() -> io::Result<Self> {
+        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
+        // Whoever started this process may have had SIGCHLD ignored, and then children would vanish unseen.
+        default(Signal::SIGCHLD)?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+        // SAFETY: the mask lives over the call; a new descriptor is made.
+        let fd = unsafe { libc::signalfd(-1, set.as_ref(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and belongs to nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// What has come since it was last asked. Never waits.
+    pub(crate) fn read(&self, mut each: impl FnMut(Taken)) {
+        const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+        loop {
+            let mut records = [const { MaybeUninit::<libc::signalfd_siginfo>::uninit() }; BATCH];
+            // SAFETY: the buffer has room for as many bytes as the call is told.
+            let read = unsafe { libc::read(self.0.as_raw_fd(), records.as_mut_ptr().cast(), BATCH * SIZE) };
+            // WouldBlock, of which there is no other kind here.
+            let Ok(read) = usize::try_from(read) else { return };
+            for record in &records[..read / SIZE] {
+                // SAFETY: the kernel has written this record whole.
+                let record = unsafe { record.assume_init_ref() };
+                match record.ssi_signo as i32 {
+                    libc::SIGCHLD => each(Taken::Child(record.ssi_pid as i32)),
+                    libc::SIGHUP => each(Taken::Reload),
+                    _ => each(Taken::End),
+                }
+            }
+            if read < BATCH * SIZE {
+                return;
+            }
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// From now on this process ignores what another one hears for it.
+pub(crate) fn leave_signals_to_the_keeper() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        // SAFETY: ignoring runs no code of ours. It can't fail for these signals.
+        let _ = unsafe { sigaction(signal, &SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty())) };
+    }
+}
+
+fn default(signal: Signal) -> io::Result<()> {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default runs no code of ours.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+/// A child of this process that has ended and is not reaped, or none.
+pub(crate) fn ended_child() -> Option<i32> {
+    // SAFETY: all zeros is a valid siginfo_t, and how waitid(2) leaves it when nothing has happened.
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the buffer lives over the call.
+    if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) } != 0 {
+        return None;
+    }
+    // SAFETY: waitid(2) fills this field, or leaves it zero.
+    Some(unsafe { info.si_pid() }).filter(|pid| *pid != 0)
+}
+
+/// Reaps a child of which nothing is known: an orphan that became ours.
+pub(crate) fn reap_stranger(pid: i32) {
+    // SAFETY: the status is not asked for. An error says that it is no child (any more).
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+}
