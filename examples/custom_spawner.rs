@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 
 use actix::Actor;
 use daemonherder::bus::Happening;
-use daemonherder::conf::{Settings, SystemAccounts, lower};
 use daemonherder::herder::{Herder, Shutdown, Subscribe, Supervise};
-use daemonherder::model::{RunId, Signal, State, StopScope};
+use daemonherder::model::{RestartPolicy, RunId, ServiceId, ServiceSpec, Signal, State, StopScope};
 use daemonherder::process::{DirectSpawner, Launch, Report, Reports, Spawner, Whom};
 use daemonherder::service::Herd;
 
@@ -83,14 +82,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let times = Times::default();
     let spawner = NiceSpawner { inner: DirectSpawner::new()?, times: times.clone() };
     let herd = Herd::new(spawner, state.path());
-    let (place, mut left) = (Arc::clone(&herd.place), vec!["one".parse()?, "two".parse()?, "three".parse()?]);
+    let place = Arc::clone(&herd.place);
+    let mut left: Vec<ServiceId> = vec!["one".parse()?, "two".parse()?, "three".parse()?];
     let herder = Herder::new(herd, None).start();
     let mut events = herder.send(Subscribe).await?;
     let services = left.clone();
     for id in &services {
         // Without arguments `nice` prints the niceness that it runs with.
-        let spec = lower(id, r#"{ "cmd": "nice", "restart": "never" }"#, &Settings::default(), &SystemAccounts::new());
-        herder.send(Supervise(spec.map_err(|problems| format!("{id}: {problems:?}"))?)).await??;
+        let mut spec = ServiceSpec::new(id.clone(), "nice");
+        spec.restart.policy = RestartPolicy::Never;
+        herder.send(Supervise(spec)).await??;
     }
     while !left.is_empty() {
         let event = events.next().await.ok_or("the herd has ended")??;

@@ -56,7 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if left == 0 && said == "hello, herd\n" { Ok(()) } else { Err("this is not what it should have come to".into()) }
 }
 
-/// Makes a spec of the text of a conf. A program may also fill in a [`ServiceSpec`] by itself: it is a plain value.
+/// Makes a spec of the text of a conf. A program may also begin with [`ServiceSpec::new`] and change what it likes: a spec
+/// is a plain value.
 fn spec(id: &str, conf: &str) -> Result<ServiceSpec, Box<dyn Error>> {
     let id: ServiceId = id.parse()?;
     lower(&id, conf, &Settings::default(), &SystemAccounts::new()).map_err(|problems| {

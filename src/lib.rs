@@ -6,7 +6,7 @@
 //!
 //! - [`herder::Herder`] is the root actor: [`herder::Supervise`] gives it a service, [`herder::Survey`] asks what it does,
 //!   [`herder::Subscribe`] gives the stream of [`bus::Event`]s.
-//! - [`conf`] makes a [`model::ServiceSpec`] of the text of a conf.
+//! - [`conf`] makes a [`model::ServiceSpec`] of the text of a conf; [`model::ServiceSpec::new`] begins one without a conf.
 //! - [`process::Spawner`] is the port to processes, [`process::DirectSpawner`] makes real ones,
 //!   [`testing::FakeSpawner`] makes none.
 //! - [`policy`] is every decision, as functions of values.

@@ -15,7 +15,9 @@ fn main() -> ExitCode {
     };
     match role {
         Role::Daemon(_, arguments) if arguments.detach => daemon::detach(std::env::args_os().skip(1)),
-        Role::Daemon(places, arguments) => daemon::run(&daemon::Options { places, detached: arguments.detached }),
+        Role::Daemon(places, arguments) => {
+            daemon::run(&daemon::Options { places, detached: arguments.detached, herder: arguments.herder })
+        }
         Role::Schema => cli::run_schema(&mut terminal).into(),
         Role::Check(overrides, arguments) => {
             at_places(&overrides, &mut terminal, |places, terminal| cli::run_check(&arguments, &places, terminal))

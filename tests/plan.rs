@@ -4,50 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use daemonherder::model::{
-    EnvChange, Exceeded, LogFormat, LogTarget, LogsSpec, OnFull, ProcessSpec, RestartPolicy, RestartSpec, ServiceId,
-    ServiceSpec, Signal, StderrTo, StopScope, StopSpec,
-};
+use daemonherder::model::{ServiceId, ServiceSpec, StderrTo};
 use daemonherder::policy::{Action, Present, may_remove, plan};
 
 fn spec() -> ServiceSpec {
-    ServiceSpec {
-        id: "a".parse().unwrap(),
-        name: "a".to_owned(),
-        enabled: true,
-        process: ProcessSpec {
-            cmd: "true".to_owned(),
-            args: vec![],
-            cwd: None,
-            env: EnvChange::default(),
-            env_file: None,
-            user: None,
-            group: None,
-            umask: None,
-            limits: BTreeMap::new(),
-            stderr: StderrTo::Merge,
-            output: LogTarget::File,
-        },
-        restart: RestartSpec {
-            policy: RestartPolicy::Always,
-            success_codes: vec![0],
-            delay: Duration::ZERO,
-            intensity: 5,
-            period: Duration::from_secs(10),
-            exceeded: Exceeded::Cooldown,
-            cooldown: Duration::from_secs(10),
-            max_cooldown: Duration::from_secs(300),
-        },
-        stop: StopSpec { signal: Signal::TERM, timeout: Duration::from_secs(10), scope: StopScope::Tree },
-        logs: LogsSpec {
-            format: LogFormat::Raw,
-            max_size: 1,
-            keep: 1,
-            max_age: None,
-            compress: false,
-            on_full: OnFull::Drop,
-        },
-    }
+    ServiceSpec::new("a".parse().unwrap(), "true")
 }
 
 fn with(change: impl Fn(&mut ServiceSpec)) -> ServiceSpec {

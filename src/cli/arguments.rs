@@ -68,6 +68,9 @@ pub struct RunArguments {
     /// The one in the background: it says on stdout when it answers
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub detached: bool,
+    /// The herder, which only a keeper starts
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub herder: bool,
 }
 
 /// A verb that speaks to the daemon.

@@ -55,6 +55,13 @@ pub(super) fn tell_ready() {
     say(READY);
 }
 
+/// Lets go of what the daemon was started with, without a word: the keeper says it.
+pub(super) fn let_go() {
+    if let Err(error) = os::let_go_of_output() {
+        log::warn!("cannot point stdout and stderr at /dev/null: {error}");
+    }
+}
+
 /// Says that another daemon runs already.
 pub(super) fn tell_running() {
     say(RUNNING);
@@ -63,7 +70,5 @@ pub(super) fn tell_running() {
 fn say(word: &[u8]) {
     // Whoever waited may have gone, which changes nothing for the daemon.
     let _ = io::stdout().write_all(word).and_then(|()| io::stdout().flush());
-    if let Err(error) = os::let_go_of_output() {
-        log::warn!("cannot point stdout and stderr at /dev/null: {error}");
-    }
+    let_go();
 }

@@ -1,12 +1,14 @@
 //! The daemon: the one place that knows every room and puts them together.
 //!
-//! `main` calls [`run`]. It finds the places, takes the state directory, points the journal at its file, starts the Herder
-//! with a spawner, opens the control socket, passes signals on, and waits for the end of the herd.
+//! `main` calls [`run`] for both of its processes. The keeper's takes the state directory, makes the control socket, and
+//! keeps (`keep`); the herder's takes over what runs, points the journal at its file, starts the Herder with the keeper as
+//! its spawner, answers on the socket, and waits for the end of the herd (`serve`).
 //!
 //! What never happens here: a decision about a service.
 
 mod detach;
 mod journal;
+mod keep;
 mod serve;
 mod state;
 
@@ -17,6 +19,8 @@ pub use detach::detach;
 pub use state::{StateDir, StateError};
 
 use crate::conf::{Overrides, Places, PlacesError, Surroundings};
+use crate::front::BindError;
+use crate::keeper::LineError;
 use crate::os;
 
 /// What the command line says of a daemon.
@@ -26,17 +30,25 @@ pub struct Options {
     pub places: Overrides,
     /// Started by [`detach()`]: tells on standard output when it answers, and then lets go of the terminal.
     pub detached: bool,
+    /// Started by a keeper: to decide what it keeps.
+    pub herder: bool,
 }
 
 /// Why a daemon did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The places.
     #[error(transparent)]
     Places(#[from] PlacesError),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The line to the keeper.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The control socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The system says no.
     #[error("cannot {what}")]
     Io {
@@ -53,7 +65,10 @@ impl StartError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Places(_) | Self::State(StateError::Refused { .. }) => 2,
-            Self::State(StateError::Running { .. } | StateError::Io { .. }) | Self::Io { .. } => 1,
+            Self::State(StateError::Running { .. } | StateError::Io { .. })
+            | Self::Line(_)
+            | Self::Bind(_)
+            | Self::Io { .. } => 1,
         }
     }
 }
@@ -62,10 +77,13 @@ impl StartError {
 pub fn run(options: &Options) -> ExitCode {
     let places = Surroundings::of_this_process().and_then(|around| Places::find(&options.places, &around));
     let result = places.map_err(StartError::from).and_then(|places| {
+        if options.herder {
+            return serve::serve(&places, options.detached).map(|()| ExitCode::SUCCESS);
+        }
         if options.detached {
             os::leave_terminal().map_err(|source| StartError::Io { what: "enter /".to_owned(), source })?;
         }
-        serve::serve(&places, options.detached)
+        keep::keep(&places, options.detached)
     });
     match result {
         // Whoever wants a daemon in the background has one.
@@ -77,8 +95,11 @@ pub fn run(options: &Options) -> ExitCode {
     }
 }
 
-fn end(result: Result<(), StartError>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+fn end(result: Result<ExitCode, StartError>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
     let mut text = format!("daemonherder: {error}");
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,23 +1,26 @@
-//! The life of a daemon, from the lock to the last line of its log.
+//! The life of a herder, from what it takes over to the last line of its log.
 
 use std::error::Error;
 use std::io;
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use actix::{Actor, Addr, System};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{StartError, StateDir, journal};
-use crate::conf::{Places, create_directory};
+use super::{StartError, journal};
+use crate::conf::Places;
 use crate::front::{self, Access, Identity};
-use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown, Subscribe};
+use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown, Subscribe, TakeOver};
+use crate::keeper::{self, Client, Inheritance, Line, Wish};
 use crate::os::{self, Clock};
-use crate::process::{Baseline, DirectSpawner, Place};
+use crate::process::{Baseline, Place};
 use crate::service::{Herd, RunNumbers};
 
+/// How long the first reading of the confs may keep clients waiting.
+const LONGEST_FIRST_LOOK: Duration = Duration::from_secs(5);
 /// So many events leave memory behind that is worth giving back.
 const BURST: u32 = 200;
 /// A burst is over when nothing has happened for so long.
@@ -25,81 +28,93 @@ const QUIET: Duration = Duration::from_millis(300);
 
 pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
     os::keep_small();
-    let since = SystemTime::now();
-    let made = create_directory(&places.config_dir)
-        .map_err(|source| io_error(format!("make {}", places.config_dir.display()), source))?;
-    let mut state = StateDir::open(places)?;
-    let first_run = state.take_runs()?;
-    // What services get is what the daemon was started with, so this is looked at before anything is changed.
-    let baseline = Baseline::of_this_process();
-    os::raise_open_files();
-    let lines = journal::open(state.path())?;
-    greet(places, made);
+    os::name_process(c"daemonherder");
+    os::leave_signals_to_the_keeper();
+    let given =
+        |number| os::given(number).map_err(|source| io_error("find what a keeper gives a herder".to_owned(), source));
+    let (line, listener, _lock) = (given(os::FIRST_GIVEN)?, given(keeper::LISTENER)?, given(keeper::LOCK)?);
+    let lines = journal::open(&places.state_dir)?;
+    let (inheritance, line) = keeper::inherit(line)?;
+    if inheritance.services.is_empty() {
+        greet(places, inheritance.pid);
+    }
     let system = System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
     });
-    let runs = RunNumbers::new(state.herd(), first_run);
-    let result = system.block_on(live(places, &state, baseline, runs.clone(), since, detached));
-    let kept = state.give_back_runs(runs.peek().number);
-    if let Err(error) = &kept {
-        log::warn!("{error}: the next daemon leaves a gap in the run numbers");
-    }
+    let result = system.block_on(live(places, inheritance, line, listener.into(), detached));
     log::info!("ended");
     drop(lines);
     result
 }
 
-fn greet(places: &Places, made: bool) {
+fn greet(places: &Places, pid: u32) {
     let (version, host) = (env!("CARGO_PKG_VERSION"), &places.host);
     let (confs, state) = (places.config_dir.display(), places.state_dir.display());
-    log::info!("daemonherder {version} on {host}, pid {}: confs in {confs}, state in {state}", std::process::id());
-    if made {
-        log::info!("made {confs}: a file NAME.conf in it with {{\"cmd\": \"…\"}}, and NAME is a service");
-    }
+    log::info!("daemonherder {version} on {host}, pid {pid}: confs in {confs}, state in {state}");
 }
 
 async fn live(
     places: &Places,
-    state: &StateDir,
-    baseline: Baseline,
-    runs: RunNumbers,
-    since: SystemTime,
+    mut inheritance: Inheritance,
+    line: Line,
+    listener: UnixListener,
     detached: bool,
 ) -> Result<(), StartError> {
-    let signals = Signals::new().map_err(|source| io_error("take the signals".to_owned(), source))?;
-    let spawner = DirectSpawner::new().map_err(|source| io_error("watch processes".to_owned(), source))?;
+    let line_error = |source| io_error("hear the keeper".to_owned(), source);
+    let (keeper, wishes) = Client::start(line, &inheritance).map_err(line_error)?;
+    let services = std::mem::take(&mut inheritance.services);
+    let identity = identity(places, &inheritance);
     let herd = Herd {
-        spawner: Rc::new(spawner),
-        clock: Clock::start(),
-        runs,
-        place: Arc::new(Place::new(state.path())),
-        baseline: Arc::new(baseline),
+        spawner: Rc::new(keeper.clone()),
+        clock: Clock::of_boot(),
+        runs: RunNumbers::new(inheritance.herd, inheritance.next_run),
+        place: Arc::new(Place::new(&places.state_dir)),
+        baseline: Arc::new(Baseline::of_this_process().with_open_files(inheritance.open_files)),
     };
-    // What may fail comes before the first service: nothing is left behind by a daemon that does not start.
     let access = Access::of_this_process(None);
-    let listener = front::bind(&places.socket, &access)
-        .map_err(|error| io_error(format!("open {}", places.socket.display()), io::Error::other(error)))?;
     let herder = Herder::new(herd, Some(places.source().into())).start();
-    tokio::task::spawn_local(signals.pass_on(herder.clone()));
+    herder.do_send(TakeOver(services));
+    tokio::task::spawn_local(pass_on(wishes, herder.clone()));
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same. A directory that
-    // hangs does not keep it from ending.
+    // hangs does not keep it from answering for ever, nor from ending.
     tokio::select! {
         _ = herder.send(Reload::default()) => {}
         _ = herder.send(AwaitEnd) => {}
+        () = tokio::time::sleep(LONGEST_FIRST_LOOK) => {}
     }
     let access = admit_group(places, access, &herder).await;
-    let server = front::serve(listener, herder.clone(), identity(places, state, since), access);
+    let server = front::serve(listener, herder.clone(), identity, access)
+        .map_err(|source| io_error(format!("answer on {}", places.socket.display()), source))?;
     tokio::task::spawn_local(tidy_memory(herder.clone()));
+    keeper.ready();
     if detached {
-        super::detach::tell_ready();
+        super::detach::let_go();
     }
     // An error is a herder that panicked: nothing of the herd can be reached any more.
-    let ended = herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)));
+    herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)))?;
     server.close().await;
-    ended
+    keeper.over().await;
+    Ok(())
+}
+
+/// Does what is asked of the daemon by a signal, of which the keeper tells.
+async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>) {
+    while let Some(wish) = wishes.recv().await {
+        match wish {
+            Wish::Shutdown => herder.do_send(Shutdown),
+            Wish::Reload => {
+                log::info!("SIGHUP: reading the confs");
+                herder.do_send(Reload::default());
+            }
+            Wish::KeeperGone => {
+                log::error!("the keeper has gone");
+                std::process::exit(1);
+            }
+        }
+    }
 }
 
 /// Gives memory back when a burst of events (a start, a storm, a reload of many) is over. In between it waits for the next
@@ -135,13 +150,13 @@ async fn admit_group(places: &Places, access: Access, herder: &Addr<Herder>) -> 
     }
 }
 
-fn identity(places: &Places, state: &StateDir, since: SystemTime) -> Identity {
+fn identity(places: &Places, inheritance: &Inheritance) -> Identity {
     Identity {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        since,
+        pid: inheritance.pid,
+        since: SystemTime::UNIX_EPOCH + Duration::from_nanos(inheritance.since_ns),
         host: places.host.to_string(),
-        logs: state.path().join("logs"),
+        logs: places.state_dir.join("logs"),
     }
 }
 
@@ -158,38 +173,6 @@ async fn group(name: String) -> Option<u32> {
         (Ok(()), Err(error)) => log::error!("control.group {name}: {error}"),
     }
     None
-}
-
-/// The signals that speak to the daemon.
-struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// TERM and INT end the herd, again and a second later they kill it; HUP reads the confs.
-    async fn pass_on(mut self, herder: Addr<Herder>) {
-        loop {
-            tokio::select! {
-                Some(()) = self.term.recv() => herder.do_send(Shutdown),
-                Some(()) = self.int.recv() => herder.do_send(Shutdown),
-                Some(()) = self.hup.recv() => {
-                    log::info!("SIGHUP: reading the confs");
-                    herder.do_send(Reload::default());
-                }
-                else => return,
-            }
-        }
-    }
 }
 
 fn io_error(what: String, source: io::Error) -> StartError {

@@ -47,7 +47,7 @@ pub enum StateError {
 pub struct StateDir {
     path: PathBuf,
     /// Held for as long as the daemon lives; the kernel frees it however that ends.
-    _lock: File,
+    lock: File,
     memory: Memory,
 }
 
@@ -75,7 +75,7 @@ impl StateDir {
         for directory in ["runs", "logs"] {
             make(&path.join(directory))?;
         }
-        let mut state = Self { _lock: lock, memory: Memory::fresh(places), path };
+        let mut state = Self { lock, memory: Memory::fresh(places), path };
         if let Some(old) = state.recall()? {
             state.check_memory(&old)?;
             state.memory = old;
@@ -86,6 +86,11 @@ impl StateDir {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its lock, which is free only when nobody holds this open file any more.
+    pub fn lock(&self) -> &File {
+        &self.lock
     }
 
     /// The first part of the run ids of this directory.

@@ -3,10 +3,8 @@
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-
-use tokio::net::UnixListener;
 
 use super::Access;
 
@@ -50,8 +48,6 @@ pub enum BindError {
 /// The socket is 0600 in a directory that only its owner may enter. With a group in `access` the socket is 0660 and the
 /// directory 0710, both of that group: its members can reach the socket by its name, and still see and read nothing else.
 ///
-/// Must be called in a tokio runtime.
-///
 /// # Errors
 /// The path is too long, or the system refuses.
 pub fn bind(path: &Path, access: &Access) -> Result<UnixListener, BindError> {
@@ -65,14 +61,14 @@ pub fn bind(path: &Path, access: &Access) -> Result<UnixListener, BindError> {
         _ => {}
     }
     let make = |source| BindError::Make { path: path.to_owned(), source };
-    let listener = StdListener::bind(path).map_err(make)?;
+    let listener = UnixListener::bind(path).map_err(make)?;
     listener.set_nonblocking(true).map_err(make)?;
     // Until here the socket has the umask's mode; the directory is closed to others, and whoever connects is looked at.
     permit(path, 0o600, None)?;
     if let Some(group) = access.group {
         admit(path, group)?;
     }
-    UnixListener::from_std(listener).map_err(make)
+    Ok(listener)
 }
 
 /// Lets a group reach the socket by its name; see [`bind`].
@@ -101,8 +97,8 @@ mod tests {
         path.metadata().unwrap().mode() & 0o7777
     }
 
-    #[tokio::test]
-    async fn only_the_owner_can_reach_the_socket() {
+    #[test]
+    fn only_the_owner_can_reach_the_socket() {
         let state = tempfile::tempdir().unwrap();
         std::fs::set_permissions(state.path(), Permissions::from_mode(0o700)).unwrap();
         let path = state.path().join("control.sock");
@@ -112,8 +108,8 @@ mod tests {
         assert_eq!(mode(state.path()), 0o700);
     }
 
-    #[tokio::test]
-    async fn a_control_group_can_reach_the_socket_and_see_nothing_else() {
+    #[test]
+    fn a_control_group_can_reach_the_socket_and_see_nothing_else() {
         let state = tempfile::tempdir().unwrap();
         let path = state.path().join("control.sock");
         // One's own group is the only one that everybody may give away.
@@ -123,8 +119,8 @@ mod tests {
         assert_eq!((mode(state.path()), state.path().metadata().unwrap().gid()), (0o710, group));
     }
 
-    #[tokio::test]
-    async fn a_path_that_the_kernel_does_not_take_is_refused_with_the_reason() {
+    #[test]
+    fn a_path_that_the_kernel_does_not_take_is_refused_with_the_reason() {
         let path = PathBuf::from(format!("/{}/control.sock", "x".repeat(100)));
         let error = bind(&path, &Access::of_this_process(None)).unwrap_err();
         assert!(error.to_string().contains("longer than 107 bytes"), "{error}");

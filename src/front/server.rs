@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
@@ -39,11 +40,15 @@ pub struct Server {
 
 /// Answers on a socket until the server is closed. Must be called on the actors' thread, in their runtime: connections
 /// are tasks of it.
-pub fn serve(listener: UnixListener, herd: impl Into<Herd>, identity: Identity, access: Access) -> Server {
+///
+/// # Errors
+/// The runtime can't watch the socket.
+pub fn serve(listener: StdListener, herd: impl Into<Herd>, identity: Identity, access: Access) -> io::Result<Server> {
+    let listener = UnixListener::from_std(listener)?;
     let (closing, closes) = watch::channel(false);
     let desk = Rc::new(Desk::new(herd.into(), identity));
     let serving = tokio::task::spawn_local(accept(listener, desk, access, closes));
-    Server { closing, serving }
+    Ok(Server { closing, serving })
 }
 
 impl Server {

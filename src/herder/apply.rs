@@ -9,18 +9,19 @@ use actix::{Actor, AsyncContext, Context, Handler};
 
 use super::actor::Herder;
 use super::messages::{Applied, Dismiss, HerdEnded, Reload, Supervise, UnknownServices};
+use super::news::may_still_end;
 use super::roster::{Child, Entry};
 use crate::bus::Happening;
 use crate::conf::{Found, Loaded, Problem};
-use crate::model::{ServiceId, ServiceSpec};
+use crate::model::{Moment, ServiceId, ServiceSpec};
 use crate::policy::{Action, Because, Input, Lifecycle, Note, Rules, may_remove, plan};
 use crate::service::{Adjust, Disable, Instruct, Replace, ServiceActor};
 
 /// A service as its conf has it: a spec where that is good.
-struct Wish {
-    spec: Option<Arc<ServiceSpec>>,
-    conf: PathBuf,
-    problems: Vec<Problem>,
+pub(super) struct Wish {
+    pub(super) spec: Option<Arc<ServiceSpec>>,
+    pub(super) conf: PathBuf,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Herder {
@@ -82,6 +83,8 @@ impl Herder {
         let entry = self.enlist(id, wish, ctx);
         let Some(child) = &mut entry.child else { return };
         // A later plan must not take a wish for unfulfilled that is on its way.
+        // One that says the same is kept, or there would be two of each in memory.
+        let spec = if *child.spec == *spec { Arc::clone(&child.spec) } else { spec };
         let before = std::mem::replace(&mut child.spec, Arc::clone(&spec));
         let addr = &child.addr;
         match action {
@@ -142,6 +145,23 @@ impl Herder {
 
     /// The entry of a service that has a conf, with its file and its problems; with an actor as soon as there is a spec.
     fn enlist(&mut self, id: &ServiceId, wish: Wish, ctx: &mut Context<Self>) -> &mut Entry {
+        let life = |spec: &ServiceSpec, now| Lifecycle::of(Note::new(now), Rules::from(spec));
+        self.enlist_with(id, wish, life, ctx)
+    }
+
+    /// As [`Self::enlist`], with a lifecycle that another actor has driven.
+    pub(super) fn enlist_as(&mut self, id: &ServiceId, wish: Wish, life: Lifecycle, ctx: &mut Context<Self>) {
+        self.living += usize::from(may_still_end(&life));
+        self.enlist_with(id, wish, |_, _| life, ctx);
+    }
+
+    fn enlist_with(
+        &mut self,
+        id: &ServiceId,
+        wish: Wish,
+        life: impl FnOnce(&ServiceSpec, Moment) -> Lifecycle,
+        ctx: &mut Context<Self>,
+    ) -> &mut Entry {
         let now = self.herd.clock.now();
         let entry = self.roster.entries.entry(id.clone()).or_insert_with(|| Entry {
             child: None,
@@ -154,7 +174,7 @@ impl Herder {
         entry.conf = wish.conf;
         entry.problems = wish.problems;
         if let (None, Some(spec)) = (&entry.child, wish.spec) {
-            let life = Lifecycle::of(Note::new(now), Rules::from(&*spec));
+            let life = life(&spec, now);
             let parent = ctx.address().recipient();
             let actor = ServiceActor::new(Arc::clone(&spec), life.clone(), Rc::clone(&self.herd), parent);
             entry.child = Some(Box::new(Child {

@@ -10,12 +10,14 @@
 mod actor;
 mod apply;
 mod farewell;
+mod inherit;
 mod load;
 mod messages;
 mod news;
 mod roster;
 
 pub use actor::Herder;
+pub(crate) use inherit::TakeOver;
 pub use load::Confs;
 pub use messages::{
     Applied, AwaitEnd, Command, Dismiss, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError, ServiceStatus,

@@ -18,7 +18,7 @@ use crate::service::{Adjust, Disable, Instruct, News, Replace, ServiceActor, Ser
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a service has a process of which an end may still come. One that KILL does not end is not waited for.
-fn may_still_end(life: &Lifecycle) -> bool {
+pub(super) fn may_still_end(life: &Lifecycle) -> bool {
     match life.note().phase {
         Phase::Stopping { rung: Rung::Stuck { .. }, .. } => false,
         phase => phase.run().is_some(),

@@ -20,4 +20,4 @@ mod wire;
 
 pub(crate) use client::{Client, Inheritance, Inherited, LISTENER, LOCK, Line, LineError, Wish, inherit};
 pub(crate) use herder::HerderProgram;
-pub(crate) use run::{Keeper, Parts};
+pub(crate) use run::{Ended, Keeper, Parts};

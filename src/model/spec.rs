@@ -57,6 +57,51 @@ impl fmt::Debug for Origin {
     }
 }
 
+impl ServiceSpec {
+    /// What a conf with nothing but `cmd` means: named like its id, enabled, run without arguments as the daemon's user in
+    /// that user's home, started again for ever, its output in a file. These are the defaults of the conf format.
+    pub fn new(id: ServiceId, cmd: impl Into<String>) -> Self {
+        Self {
+            name: id.to_string(),
+            id,
+            enabled: true,
+            process: ProcessSpec {
+                cmd: cmd.into(),
+                args: Vec::new(),
+                cwd: None,
+                env: EnvChange::default(),
+                env_file: None,
+                user: None,
+                group: None,
+                umask: None,
+                limits: BTreeMap::new(),
+                stderr: StderrTo::Merge,
+                output: LogTarget::File,
+            },
+            restart: RestartSpec {
+                policy: RestartPolicy::Always,
+                success_codes: vec![0],
+                delay: Duration::ZERO,
+                intensity: 5,
+                period: Duration::from_secs(10),
+                exceeded: Exceeded::Cooldown,
+                cooldown: Duration::from_secs(10),
+                max_cooldown: Duration::from_secs(5 * 60),
+            },
+            stop: StopSpec { signal: Signal::TERM, timeout: Duration::from_secs(10), scope: StopScope::Tree },
+            logs: LogsSpec {
+                format: LogFormat::Raw,
+                max_size: 10 * 1024 * 1024,
+                keep: 10,
+                max_age: None,
+                compress: false,
+                on_full: OnFull::Drop,
+            },
+            origin: Origin::default(),
+        }
+    }
+}
+
 /// Everything that a running process can't be given afterwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSpec {

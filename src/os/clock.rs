@@ -7,30 +7,39 @@ use tokio::time::Instant;
 
 use crate::model::Moment;
 
-/// A clock that nobody sets: it begins with `CLOCK_BOOTTIME` at its start and goes on by the runtime's own clock
-/// (`CLOCK_MONOTONIC`), so that a test which pauses that one pauses this one too. While the machine is suspended it stands
-/// still, as all timers of the herd do.
+/// A clock that nobody sets.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    origin: Instant,
-    at_origin: Moment,
+pub struct Clock(Kind);
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Boot,
+    Runtime { origin: Instant, at_origin: Moment },
 }
 
 impl Clock {
-    /// A clock that shows the time since the boot of this machine.
+    /// The clock of a daemon: `CLOCK_BOOTTIME`, which goes on while the machine is suspended and is the same for every
+    /// process of this boot.
+    pub const fn of_boot() -> Self {
+        Self(Kind::Boot)
+    }
+
+    /// A clock that begins now with the time since the boot and goes on by the runtime's own clock, so that a test which
+    /// pauses that one pauses this one too.
     pub fn start() -> Self {
-        // The clock exists on every Linux since 2.6.39 (clock_gettime(2)); the boot itself is as good an origin as any.
-        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
-        Self { origin: Instant::now(), at_origin: Moment::after_boot(since_boot) }
+        Self(Kind::Runtime { origin: Instant::now(), at_origin: since_boot() })
     }
 
     /// The present moment.
     pub fn now(&self) -> Moment {
-        self.at_origin + self.origin.elapsed()
+        match self.0 {
+            Kind::Boot => since_boot(),
+            Kind::Runtime { origin, at_origin } => at_origin + origin.elapsed(),
+        }
     }
+}
 
-    /// When the runtime's clock will show this moment.
-    pub fn instant(&self, moment: Moment) -> Instant {
-        self.origin + (moment - self.at_origin)
-    }
+fn since_boot() -> Moment {
+    // The clock exists on every Linux since 2.6.39 (clock_gettime(2)); the boot itself is as good an origin as any.
+    Moment::after_boot(clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from))
 }

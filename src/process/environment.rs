@@ -29,6 +29,11 @@ pub struct Baseline {
 pub(super) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Baseline {
+    /// As this one, with another number of open files: that which the daemon was started with.
+    pub(crate) fn with_open_files(self, open_files: Option<Limit>) -> Self {
+        Self { open_files, ..self }
+    }
+
     /// What this process has now. It asks the name service who it is; a user that this does not know has the number as
     /// name and HOME from the environment.
     pub fn of_this_process() -> Self {

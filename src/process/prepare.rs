@@ -170,56 +170,17 @@ fn output(process: &ProcessSpec, service: &ServiceId, place: &Place) -> Output {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Duration;
 
     use super::*;
-    use crate::model::{
-        Bound, EnvChange, Exceeded, LogFormat, LogsSpec, OnFull, RestartPolicy, RestartSpec, Signal, StopScope,
-        StopSpec,
-    };
+    use crate::model::{Bound, EnvChange};
 
     const RUN: RunId = RunId { herd: 1, number: 2 };
 
     fn spec(change: impl FnOnce(&mut ProcessSpec)) -> ServiceSpec {
-        let mut process = ProcessSpec {
-            cmd: "sleep".into(),
-            args: vec!["60".into()],
-            cwd: None,
-            env: EnvChange::default(),
-            env_file: None,
-            user: None,
-            group: None,
-            umask: None,
-            limits: BTreeMap::new(),
-            stderr: StderrTo::Merge,
-            output: LogTarget::File,
-        };
-        change(&mut process);
-        ServiceSpec {
-            id: "web".parse().unwrap(),
-            name: "web".into(),
-            enabled: true,
-            process,
-            restart: RestartSpec {
-                policy: RestartPolicy::Always,
-                success_codes: vec![0],
-                delay: Duration::ZERO,
-                intensity: 5,
-                period: Duration::from_secs(10),
-                exceeded: Exceeded::Cooldown,
-                cooldown: Duration::from_secs(10),
-                max_cooldown: Duration::from_secs(300),
-            },
-            stop: StopSpec { signal: Signal::TERM, timeout: Duration::from_secs(10), scope: StopScope::Tree },
-            logs: LogsSpec {
-                format: LogFormat::Raw,
-                max_size: 1,
-                keep: 1,
-                max_age: None,
-                compress: false,
-                on_full: OnFull::Drop,
-            },
-        }
+        let mut spec = ServiceSpec::new("web".parse().unwrap(), "sleep");
+        spec.process.args = vec!["60".into()];
+        change(&mut spec.process);
+        spec
     }
 
     fn baseline() -> Baseline {

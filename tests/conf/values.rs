@@ -60,6 +60,8 @@ fn plain() -> ServiceSpec {
 #[test]
 fn only_a_command_is_required_and_the_rest_has_the_documented_defaults() {
     assert_eq!(good(r#"{"cmd":"x"}"#), plain());
+    // What a program begins with that makes its specs without a conf.
+    assert_eq!(ServiceSpec::new("web".parse().unwrap(), "x"), plain());
 }
 
 #[test]

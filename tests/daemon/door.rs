@@ -1,7 +1,9 @@
 //! The control socket, as anything that speaks HTTP sees it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -61,6 +63,22 @@ fn what_it_refuses_is_a_problem_document() {
 }
 
 #[test]
+fn it_is_there_before_the_first_program_runs() {
+    let mut herd = Herd::new();
+    let look = json!({"cmd": "test", "args": ["-S", herd.socket()], "restart": "never"});
+    // So many that the first ones have long looked by the time that the last ones are launched.
+    let ids: Vec<_> = (0..100).map(|number| format!("s{number:02}")).collect();
+    for id in &ids {
+        herd.conf(id, &look);
+    }
+    herd.start();
+    for id in &ids {
+        let service = herd.until(id, "looked for the socket", |service| !service["last_exit"].is_null());
+        assert_eq!(service["last_exit"]["code"], 0, "{id}: {service}");
+    }
+}
+
+#[test]
 fn it_opens_to_its_owner_and_root_only() {
     if !is_root("other users at the socket") {
         return;
@@ -106,4 +124,18 @@ fn a_group_may_be_let_in() {
     // And the daemon knows its own state directory again.
     assert_eq!(herd.end(), Some(0));
     herd.start();
+}
+
+#[test]
+fn for_a_group_that_nobody_knows_nobody_is_let_in() {
+    let mut herd = Herd::new();
+    herd.file("herder.json", "{\"control\": {\"group\": \"no-such-group\"}}");
+    herd.conf("web", &sleeper());
+    herd.start();
+    // What answers has its modes for good.
+    herd.until_state("web", "running");
+    let lines = herd.logged("control.group", 1);
+    assert!(lines.iter().any(|line| line.contains("ERROR") && line.contains("no-such-group")), "{lines:?}");
+    let mode = |path: &Path| path.metadata().unwrap().mode() & 0o7777;
+    assert_eq!((mode(&herd.socket()), mode(&herd.state())), (0o600, 0o700));
 }

@@ -62,6 +62,24 @@ fn what_cannot_be_executed_says_which_and_why() {
 }
 
 #[test]
+fn a_pipe_that_nobody_writes_is_no_env_file_and_holds_up_nobody() {
+    let mut herd = Herd::new();
+    let pipe = herd.fifo("pipe.env");
+    // By their ids it is the first one to be launched.
+    herd.conf("a", &once(with(sleeper(), json!({"env_file": pipe}))));
+    herd.conf("b", &sleeper());
+    herd.start();
+    herd.until_state("b", "running");
+    failed(
+        &herd,
+        "a",
+        "env_file",
+        Errno::EINVAL,
+        &["cannot read env_file", pipe.to_str().unwrap(), "Invalid argument"],
+    );
+}
+
+#[test]
 fn a_program_that_is_named_says_so_in_the_reason() {
     let herd = Herd::of([
         ("program", once(json!({"cmd": "no-such-program"}))),

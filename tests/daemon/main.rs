@@ -9,6 +9,7 @@ mod clock;
 mod confs;
 mod crowd;
 mod door;
+mod hanging;
 mod launches;
 mod places;
 mod reloads;

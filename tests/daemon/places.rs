@@ -39,6 +39,33 @@ fn the_state_directory_is_for_its_owner_only() {
 }
 
 #[test]
+fn a_torn_memory_costs_the_herds_number_and_nothing_else() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    // The first part of a run's id, which the state directory remembers.
+    let number = |herd: &Herd| {
+        let service = herd.until_state("web", "running");
+        let (number, _) = service["run"].as_str().unwrap().split_once('-').unwrap();
+        number.to_owned()
+    };
+    let memory = herd.state().join("runs/herd.json");
+    let mut last = number(&herd);
+    for torn in [false, true] {
+        assert_eq!(herd.end(), Some(0));
+        let mut whole = fs::read(&memory).unwrap();
+        whole.truncate(if torn { whole.len() / 2 } else { 0 });
+        fs::write(&memory, whole).unwrap();
+        herd.start();
+        let new = number(&herd);
+        assert_ne!(new, last, "torn {torn}");
+        last = new;
+    }
+    // It is whole again, and remembered as any other.
+    assert_eq!(herd.end(), Some(0));
+    herd.start();
+    assert_eq!(number(&herd), last);
+}
+
+#[test]
 fn a_state_directory_of_others_is_refused() {
     let mut herd = Herd::of([]);
     herd.end();

@@ -212,7 +212,7 @@ pub(crate) fn daemon(state: &Path, access: Access, ids: &[&str], told: Told, ope
         let (ended, ends) = oneshot::channel();
         let herder = FakeHerder::new(ids, told, ended).start();
         let listener = front::bind(&state.join("control.sock"), &access).unwrap();
-        let server = front::serve(listener, herder.clone(), identity(state), access);
+        let server = front::serve(listener, herder.clone(), identity(state), access).unwrap();
         open();
         let _ = ends.await;
         server.close().await;

@@ -114,17 +114,17 @@ impl Draft {
         }
     }
 
-    /// The spec with all defaults; `None` where there is no command.
+    /// The spec, with the defaults of [`ServiceSpec::new`]; `None` where there is no command.
     fn finish(self, id: &ServiceId, settings: &Settings, origin: Origin) -> Option<ServiceSpec> {
-        let process = self.process.finish(self.cmd?, self.args.unwrap_or_default(), &self.logs, settings);
+        let plain = ServiceSpec::new(id.clone(), self.cmd?);
         Some(ServiceSpec {
-            id: id.clone(),
-            name: self.name.unwrap_or_else(|| id.to_string()),
-            enabled: self.enabled.unwrap_or(true),
-            process,
-            restart: self.restart.finish(),
-            stop: self.stop.finish(),
-            logs: self.logs.finish(),
+            id: plain.id,
+            name: self.name.unwrap_or(plain.name),
+            enabled: self.enabled.unwrap_or(plain.enabled),
+            process: self.process.finish(plain.process, self.args, &self.logs, settings),
+            restart: self.restart.finish(plain.restart),
+            stop: self.stop.finish(plain.stop),
+            logs: self.logs.finish(plain.logs),
             origin,
         })
     }

@@ -55,19 +55,20 @@ impl LogsDraft {
         }
     }
 
-    /// Where the streams of a process go.
-    pub(super) fn streams(&self) -> (StderrTo, LogTarget) {
-        (self.stderr.unwrap_or(StderrTo::Merge), self.to.unwrap_or(LogTarget::File))
+    /// Where the streams of a process go, as far as that is written.
+    pub(super) fn streams(&self) -> (Option<StderrTo>, Option<LogTarget>) {
+        (self.stderr, self.to)
     }
 
-    pub(super) fn finish(self) -> LogsSpec {
+    /// What is written; what is not is as in `plain`.
+    pub(super) fn finish(self, plain: LogsSpec) -> LogsSpec {
         LogsSpec {
-            format: self.format.unwrap_or(LogFormat::Raw),
-            max_size: self.max_size.unwrap_or(10 << 20),
-            keep: self.keep.unwrap_or(10),
-            max_age: self.max_age,
-            compress: self.compress.unwrap_or(false),
-            on_full: self.on_full.unwrap_or(OnFull::Drop),
+            format: self.format.unwrap_or(plain.format),
+            max_size: self.max_size.unwrap_or(plain.max_size),
+            keep: self.keep.unwrap_or(plain.keep),
+            max_age: self.max_age.or(plain.max_age),
+            compress: self.compress.unwrap_or(plain.compress),
+            on_full: self.on_full.unwrap_or(plain.on_full),
         }
     }
 }

@@ -55,20 +55,27 @@ impl ProcessDraft {
         }
     }
 
-    pub(super) fn finish(self, cmd: String, args: Vec<String>, logs: &LogsDraft, settings: &Settings) -> ProcessSpec {
+    /// What is written; what is not is as in `plain`.
+    pub(super) fn finish(
+        self,
+        plain: ProcessSpec,
+        args: Option<Vec<String>>,
+        logs: &LogsDraft,
+        settings: &Settings,
+    ) -> ProcessSpec {
         let (stderr, output) = logs.streams();
         ProcessSpec {
-            cmd,
-            args,
-            cwd: self.cwd,
+            cmd: plain.cmd,
+            args: args.unwrap_or(plain.args),
+            cwd: self.cwd.or(plain.cwd),
             env: EnvChange { inherit: settings.inherit_env.clone(), herd: settings.env.clone(), service: self.env },
-            env_file: self.env_file,
-            user: self.user,
-            group: self.group,
-            umask: self.umask,
+            env_file: self.env_file.or(plain.env_file),
+            user: self.user.or(plain.user),
+            group: self.group.or(plain.group),
+            umask: self.umask.or(plain.umask),
             limits: self.limits,
-            stderr,
-            output,
+            stderr: stderr.unwrap_or(plain.stderr),
+            output: output.unwrap_or(plain.output),
         }
     }
 }

@@ -9,9 +9,6 @@ use crate::conf::reader::{Field, fields};
 use crate::conf::schema::RESTART;
 use crate::model::{Exceeded, RestartPolicy, RestartSpec};
 
-const COOLDOWN: Duration = Duration::from_secs(10);
-const MAX_COOLDOWN: Duration = Duration::from_secs(5 * 60);
-
 /// What is written of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RestartDraft {
@@ -82,22 +79,23 @@ impl RestartDraft {
         }
     }
 
-    pub(super) fn finish(self) -> RestartSpec {
+    /// What is written; what is not is as in `plain`.
+    pub(super) fn finish(self, plain: RestartSpec) -> RestartSpec {
         let written = |written: Option<Written>| written.map(|written| written.duration);
         // Of the two waits, one that is written moves the default of the other out of its way.
         let (cooldown, max_cooldown) = match (written(self.cooldown), written(self.max_cooldown)) {
             (Some(first), Some(cap)) => (first, cap),
-            (Some(first), None) => (first, MAX_COOLDOWN.max(first)),
-            (None, Some(cap)) => (COOLDOWN.min(cap), cap),
-            (None, None) => (COOLDOWN, MAX_COOLDOWN),
+            (Some(first), None) => (first, plain.max_cooldown.max(first)),
+            (None, Some(cap)) => (plain.cooldown.min(cap), cap),
+            (None, None) => (plain.cooldown, plain.max_cooldown),
         };
         RestartSpec {
-            policy: self.policy.unwrap_or(RestartPolicy::Always),
-            success_codes: self.success_codes.unwrap_or_else(|| vec![0]),
-            delay: self.delay.unwrap_or(Duration::ZERO),
-            intensity: self.intensity.unwrap_or(5),
-            period: self.period.unwrap_or(Duration::from_secs(10)),
-            exceeded: self.exceeded.unwrap_or(Exceeded::Cooldown),
+            policy: self.policy.unwrap_or(plain.policy),
+            success_codes: self.success_codes.unwrap_or(plain.success_codes),
+            delay: self.delay.unwrap_or(plain.delay),
+            intensity: self.intensity.unwrap_or(plain.intensity),
+            period: self.period.unwrap_or(plain.period),
+            exceeded: self.exceeded.unwrap_or(plain.exceeded),
             cooldown,
             max_cooldown,
         }

@@ -46,11 +46,12 @@ impl StopDraft {
         }
     }
 
-    pub(super) fn finish(self) -> StopSpec {
+    /// What is written; what is not is as in `plain`.
+    pub(super) fn finish(self, plain: StopSpec) -> StopSpec {
         StopSpec {
-            signal: self.signal.unwrap_or(Signal::TERM),
-            timeout: self.timeout.unwrap_or(Duration::from_secs(10)),
-            scope: self.scope.unwrap_or(StopScope::Tree),
+            signal: self.signal.unwrap_or(plain.signal),
+            timeout: self.timeout.unwrap_or(plain.timeout),
+            scope: self.scope.unwrap_or(plain.scope),
         }
     }
 }

@@ -1,0 +1,86 @@
+//! What a new herder takes over from its keeper: start is adopt or launch.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix::{Context, Handler, Message};
+
+use super::actor::Herder;
+use super::apply::Wish;
+use crate::conf::{AnyAccounts, Settings, lower};
+use crate::keeper::Inherited;
+use crate::model::{Moment, RunId, ServiceSpec, Wanted};
+use crate::policy::{Because, Lifecycle, Note, Phase, Rules};
+
+/// Go on with these services where another herder left them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakeOver(pub(crate) Vec<Inherited>);
+
+/// What the texts of confs say, read with the settings of their time.
+#[derive(Default)]
+struct Library {
+    /// Settings by their text, of which there is one as a rule.
+    settings: BTreeMap<Arc<str>, Settings>,
+}
+
+impl Handler<TakeOver> for Herder {
+    type Result = ();
+
+    fn handle(&mut self, TakeOver(services): TakeOver, ctx: &mut Self::Context) {
+        let mut library = Library::default();
+        let count = services.len();
+        for inherited in services {
+            self.inherit(inherited, &mut library, ctx);
+        }
+        if count > 0 {
+            log::info!("took over {count} services, {} of them with a process", self.living);
+        }
+    }
+}
+
+impl Herder {
+    fn inherit(&mut self, inherited: Inherited, library: &mut Library, ctx: &mut Context<Self>) {
+        let Inherited { service, origin, note, runs } = &inherited;
+        let now = self.herd.clock.now();
+        let spec = library.read(&inherited).unwrap_or_else(|| {
+            log::error!(
+                "{service}: what is remembered of its conf is not understood; it goes on until its conf is read"
+            );
+            ServiceSpec { origin: origin.clone(), ..ServiceSpec::new(service.clone(), "") }
+        });
+        let note = Note::from_bytes(note).unwrap_or_else(|error| {
+            log::error!("{service}: what is remembered of it is not understood: {error}");
+            unknown(runs, now)
+        });
+        let spec = Arc::new(spec);
+        let life = Lifecycle::of(note, Rules::from(&*spec));
+        let wish = Wish { spec: Some(spec), conf: PathBuf::new(), problems: Vec::new() };
+        self.enlist_as(service, wish, life, ctx);
+    }
+}
+
+/// The note of a service of which nothing but its runs is known.
+fn unknown(runs: &[RunId], now: Moment) -> Note {
+    let note = Note::new(now);
+    match runs.last() {
+        None => note,
+        Some(&run) => Note { wanted: Wanted::Up, phase: Phase::Starting { run }, because: Because::Loaded, ..note },
+    }
+}
+
+impl Library {
+    fn read(&mut self, Inherited { service, origin, .. }: &Inherited) -> Option<ServiceSpec> {
+        // Users and groups are looked up when a process is made; whether they were known is nothing to ask here.
+        let accounts = &AnyAccounts;
+        if !self.settings.contains_key(&origin.settings) {
+            let settings = match &*origin.settings {
+                "" => Settings::default(),
+                text => Settings::read(text, accounts).ok()?,
+            };
+            self.settings.insert(Arc::clone(&origin.settings), settings);
+        }
+        lower(service, &origin.conf, self.settings.get(&origin.settings)?, accounts).ok()
+    }
+}
