@@ -1,7 +1,6 @@
 //! `herder.json`: what holds for all services.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
@@ -11,6 +10,7 @@ use super::problem::Problems;
 use super::reader::{Reading, fields};
 use super::schema::SETTINGS_KEYS;
 use super::{Accounts, Problem};
+use crate::model::Origin;
 
 /// The settings of the herd; its default is what holds without a `herder.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Settings {
     /// Whether services get cgroups.
     pub cgroup: Cgroup,
     /// What they were read from.
-    pub(super) text: Arc<str>,
+    pub(super) origin: Origin,
 }
 
 /// Whether services get cgroups.
@@ -47,7 +47,7 @@ impl Settings {
     pub fn read(text: &str, accounts: &dyn Accounts) -> Result<Self, Vec<Problem>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reading = Reading { problems: Problems::of(text), accounts };
-        let mut settings = Self { text: text.into(), ..Self::default() };
+        let mut settings = Self { origin: Origin { settings: text.into(), ..Origin::default() }, ..Self::default() };
         if let Some(object) = json::parse(text, &mut reading.problems) {
             for field in fields(&object, SETTINGS_KEYS, "", &mut reading.problems) {
                 match (field.key.name, field.value) {

@@ -80,11 +80,14 @@ async fn live(
     tokio::task::spawn_local(pass_on(wishes, herder.clone()));
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same. A directory that
     // hangs does not keep it from answering for ever, nor from ending.
-    tokio::select! {
-        _ = herder.send(Reload::default()) => {}
-        _ = herder.send(AwaitEnd) => {}
-        () = tokio::time::sleep(LONGEST_FIRST_LOOK) => {}
-    }
+    // An error is a herder that panicked, or the end of the time.
+    let _ = tokio::time::timeout(LONGEST_FIRST_LOOK, async {
+        tokio::select! {
+            _ = herder.send(Reload::default()) => {}
+            _ = herder.send(AwaitEnd) => {}
+        }
+    })
+    .await;
     let access = admit_group(places, access, &herder).await;
     let server = front::serve(listener, herder.clone(), identity, access)
         .map_err(|source| io_error(format!("answer on {}", places.socket.display()), source))?;

@@ -220,15 +220,13 @@ impl Client {
 
     /// Says what there is to say and hears what there is to hear, until the keeper has gone.
     async fn converse(self, stream: UnixStream, mut incoming: Incoming, wish: mpsc::UnboundedSender<Wish>) {
-        loop {
+        // What came with the beginning.
+        let mut there = self.hear_all(&mut incoming, &wish);
+        while there {
             let unsent = !self.desk.borrow().outgoing.unsent().is_empty();
             tokio::select! {
                 ready = stream.readable() => {
-                    if ready.is_err() || !self.hear(&stream, &mut incoming, &wish) {
-                        // Whoever listened has gone with the daemon.
-                        let _ = wish.send(Wish::KeeperGone);
-                        return;
-                    }
+                    there = ready.is_ok() && self.hear(&stream, &mut incoming, &wish);
                 }
                 () = self.wake.notified() => {}
                 // An error is told by reading, too.
@@ -236,17 +234,21 @@ impl Client {
             }
             self.speak(&stream);
         }
+        // Whoever listened has gone with the daemon.
+        let _ = wish.send(Wish::KeeperGone);
     }
 
     /// Hears what is there; false once the keeper has gone.
     fn hear(&self, stream: &UnixStream, incoming: &mut Incoming, wish: &mpsc::UnboundedSender<Wish>) -> bool {
         match incoming.read(&mut TryRead(stream)) {
-            Ok(0) => return false,
-            Ok(_) => {}
-            Err(error) => {
-                return error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::Interrupted;
-            }
+            Ok(0) => false,
+            Ok(_) => self.hear_all(incoming, wish),
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::Interrupted,
         }
+    }
+
+    /// Hears all that is whole; false if it is not from a keeper.
+    fn hear_all(&self, incoming: &mut Incoming, wish: &mpsc::UnboundedSender<Wish>) -> bool {
         loop {
             match incoming.next() {
                 Ok(Some(tell)) => self.take(tell, wish),

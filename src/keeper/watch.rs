@@ -101,11 +101,6 @@ impl Watch {
         self.unheard_since = None;
     }
 
-    /// Whether one is there that answers.
-    pub(super) fn answers(&self) -> bool {
-        self.phase == Phase::Answering
-    }
-
     /// Whether everything that it was told has been heard.
     pub(super) fn has_heard_all(&self) -> bool {
         self.heard >= self.told

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use daemonherder::conf::{CONF_KEYS, Kind, Settings, lower};
 use daemonherder::model::{
-    Bound, EnvChange, Exceeded, Limit, LogFormat, LogTarget, LogsSpec, OnFull, ProcessSpec, Resource, RestartPolicy,
-    RestartSpec, ServiceSpec, Signal, StderrTo, StopScope, StopSpec,
+    Bound, EnvChange, Exceeded, Limit, LogFormat, LogTarget, LogsSpec, OnFull, Origin, ProcessSpec, Resource,
+    RestartPolicy, RestartSpec, ServiceSpec, Signal, StderrTo, StopScope, StopSpec,
 };
 
 use super::{APP, ROOT, good, lines, lowered, problems};
@@ -54,6 +54,7 @@ fn plain() -> ServiceSpec {
             compress: false,
             on_full: OnFull::Drop,
         },
+        origin: Origin::default(),
     }
 }
 

@@ -224,6 +224,17 @@ impl Herd {
         self.done("status --json").json()
     }
 
+    /// The herder of this daemon: the one of the keeper's children that is this program.
+    pub(crate) fn herder(&self) -> Pid {
+        let keeper = self.pid();
+        let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+        let is_herder = |pid: &&str| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "daemonherder")
+        };
+        let herder = children.split_whitespace().find(is_herder).unwrap_or_else(|| panic!("{}", self.story()));
+        Pid::from_raw(herder.parse().unwrap())
+    }
+
     /// A service as the control socket has it; null where there is none.
     pub(crate) fn service(&self, id: &str) -> Value {
         let (status, body) = self.ask("GET", &format!("/v1/services/{id}"), "");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use daemonherder::model::{RunId, Signal, StopScope};
-use daemonherder::process::{Report, SignalError, Spawner, Whom};
+use daemonherder::process::{Report, Spawner, Whom};
 
 use crate::support::{self, Herd, fixture, is_root, within};
 use crate::{OK, c, killed, signal};
@@ -49,7 +49,9 @@ async fn a_signal_reaches_the_main_process_or_the_whole_group() {
         assert!(matches!(herd.told().await, (_, Report::Launched { .. })));
         let grandchild = lines.pid("grandchild").await;
         assert!(lines.next().await.unwrap().starts_with("ready"));
-        assert!(herd.spawner.examine(run).is_some_and(|state| "RS".contains(state)));
+        herd.spawner.examine(run);
+        let (_, found) = herd.told().await;
+        assert!(matches!(found, Report::Examined { state: Some('R' | 'S') }), "{found:?}");
 
         herd.spawner.signal(run, usr1, whom);
         assert_eq!(herd.end(run).await, (false, killed(usr1)));
@@ -58,8 +60,9 @@ async fn a_signal_reaches_the_main_process_or_the_whole_group() {
             nix::sys::signal::kill(grandchild, nix::sys::signal::Signal::SIGKILL).unwrap();
         }
         assert_eq!(lines.next().await.is_some(), answers, "{whom:?}");
-        assert_eq!(herd.spawner.signal(run, usr1, whom), Err(SignalError::Gone));
-        assert_eq!(herd.spawner.examine(run), None);
+        herd.spawner.signal(run, usr1, whom);
+        herd.spawner.examine(run);
+        assert_eq!(herd.told_so_far(), [], "of one that is acknowledged nothing is told");
     }
 }
 
@@ -97,8 +100,8 @@ async fn who_may_not_be_signalled_is_told() {
     assert!(matches!(herd.told().await, (_, Report::Launched { .. })));
     assert!(lines.next().await.unwrap().starts_with("ready"));
     for whom in [Whom::Main, Whom::Tree] {
-        let sent = herd.spawner.signal(run, Signal::TERM, whom);
-        assert_eq!(sent, Err(SignalError::NotPermitted { uid: 0 }));
+        herd.spawner.signal(run, Signal::TERM, whom);
+        assert_eq!(herd.told().await, (run, Report::Refused { uid: 0 }));
     }
     // Its reader's end is what ends it.
     drop(lines);
@@ -109,8 +112,8 @@ async fn who_may_not_be_signalled_is_told() {
 async fn an_unknown_run_is_gone() {
     let herd = Herd::new();
     let unknown = RunId { herd: 7, number: 99 };
-    assert_eq!(herd.spawner.signal(unknown, Signal::KILL, Whom::Tree), Err(SignalError::Gone));
-    assert_eq!(herd.spawner.examine(unknown), None);
+    herd.spawner.signal(unknown, Signal::KILL, Whom::Tree);
+    herd.spawner.examine(unknown);
     assert!(!herd.spawner.adopt(unknown, herd.reports()));
     herd.spawner.acknowledge(unknown);
 }

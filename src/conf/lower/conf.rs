@@ -33,7 +33,7 @@ pub fn lower(
         if !written {
             reading.problems.add(object.range.start, "cmd is missing, expected the program to run: \"cmd\": \"…\"");
         }
-        draft.finish(id, settings, Origin { conf: text.into(), settings: settings.text.clone() })
+        draft.finish(id, settings, Origin { conf: text.into(), ..settings.origin.clone() })
     });
     match spec {
         Some(spec) if reading.problems.is_empty() => Ok(spec),
