@@ -20,6 +20,7 @@ pub mod conf;
 pub mod daemon;
 pub mod front;
 pub mod herder;
+mod keeper;
 pub mod model;
 mod observe;
 mod os;
