@@ -16,8 +16,9 @@ fn said(number: u64) -> (RunId, u32, i32, Identity, Ending) {
     (run, number as u32, (number % 30_000) as i32 + 1, Identity::Inode(number * 3), Ending::Exited(number as u8))
 }
 
+/// Two of each size of record, which change hands. The first run of a life is a multiple of four, and the first service's.
 fn services() -> [ServiceId; 4] {
-    [1, 20, 90, 250].map(|length| id(&"x".repeat(length)))
+    [("a", 3), ("b", 16), ("c", 100), ("d", 140)].map(|(letter, length)| id(&letter.repeat(length)))
 }
 
 #[test]
@@ -51,41 +52,61 @@ fn a_kill_between_two_stores_leaves_whole_records() {
             assert_eq!(record.identity.unwrap_or(identity), identity, "{record:?}");
             assert_eq!(record.ended.unwrap_or(ended), ended, "{record:?}");
             assert!(record.pid.is_some() || record.identity.is_none() && record.ended.is_none(), "{record:?}");
+            let services = self::services();
+            assert_eq!(record.service, services[record.run.number as usize % services.len()], "{record:?}");
             runs.insert(record.run.number);
         }
     }
     assert!(runs.len() > KILLS / 4, "the kills came at many moments: {runs:?}");
 }
 
-/// Works on the table, on and on, with what the one before left there.
+/// Works on the table, on and on, with what the one before left there, and says so beside that work: who is killed when it
+/// says something is always killed at the same moment.
 fn work(path: &Path) -> ! {
     let (mut table, found) = RunTable::open(path, BOOT).unwrap();
     assert_eq!(found.distrusted, None);
-    let mut number = fastrand::u64(..1 << 40);
     for record in found.records {
         table.release(record.place);
     }
-    writeln!(std::io::stdout(), "{READY}").unwrap();
-    let services = services();
-    loop {
-        let mut places = services.each_ref().map(|service| Some(table.claim(service).unwrap()));
-        for _ in 0..3 {
-            for place in places.iter().flatten() {
-                number += 1;
-                let (run, uid, pid, identity, ended) = said(number);
-                table.begin(place, run, uid).store(pid);
-                table.made(place, pid, identity);
-                table.ended(place, ended);
-                if number.is_multiple_of(2) {
-                    table.clear(place);
-                }
-            }
+    let (at_work, is_at_work) = std::sync::mpsc::sync_channel(1);
+    let worker = std::thread::spawn(move || {
+        let services = services();
+        let mut number = fastrand::u64(..1 << 40) * 4;
+        // Not for ever: whoever was to kill it may be gone.
+        for _ in 0..1_000_000 {
+            number = round(&mut table, &services, number);
+            // Nobody listens any more once it has been said.
+            _ = at_work.try_send(());
         }
-        // In another order than they were claimed in, so that records change hands.
-        for which in [2, 0, 3, 1] {
-            if let Some(place) = places[which].take() {
-                table.release(place);
+    });
+    for _ in 0..fastrand::usize(1..100) {
+        is_at_work.recv().unwrap();
+    }
+    writeln!(std::io::stdout(), "{READY}").unwrap();
+    worker.join().unwrap();
+    std::process::exit(1)
+}
+
+/// The life of a few services, from this run number on.
+fn round(table: &mut RunTable, services: &[ServiceId; 4], mut number: u64) -> u64 {
+    let mut places = services.each_ref().map(|service| Some(table.claim(service).unwrap()));
+    for _ in 0..3 {
+        for place in places.iter().flatten() {
+            let (run, uid, pid, identity, ended) = said(number);
+            table.begin(place, run, uid).store(pid);
+            table.made(place, pid, identity);
+            table.ended(place, ended);
+            if number.is_multiple_of(2) {
+                table.clear(place);
             }
+            number += 1;
         }
     }
+    // In another order than they were claimed in, so that records change hands.
+    for which in [2, 0, 3, 1] {
+        if let Some(place) = places[which].take() {
+            table.release(place);
+        }
+    }
+    number
 }
