@@ -5,7 +5,8 @@
 //!
 //! What never happens here: a decision about a service, a conf, a runtime. Nothing is signalled on the strength of a
 //! number: a process is ours when its identity says so, and is left alone in any doubt.
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the keeper calls it"))]
+#![expect(unused_imports, reason = "the keeper calls it")]
+#![cfg_attr(not(test), expect(dead_code, reason = "the keeper calls it"))]
 
 mod ending_word;
 mod evidence;

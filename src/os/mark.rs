@@ -2,7 +2,6 @@
 //!
 //! It proves that a process began as that run. That it is missing proves nothing: nginx, redis and postgres write over
 //! their environment.
-#![cfg_attr(not(test), expect(dead_code, reason = "the keeper calls it"))]
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

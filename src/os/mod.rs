@@ -28,9 +28,11 @@ pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};
 pub use clock::Clock;
 pub(crate) use epoll::{Epoll, Events};
-#[expect(unused_imports, reason = "the keeper calls it")]
+#[cfg_attr(not(test), expect(unused_imports, reason = "the keeper calls it"))]
 pub(crate) use exit_info::exit_of;
-pub(crate) use identity::{Identity, boot_id, find, open as open_process};
+#[cfg_attr(not(test), expect(unused_imports, reason = "the keeper calls it"))]
+pub(crate) use identity::boot_id;
+pub(crate) use identity::{Identity, find, open as open_process};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, launch};
 pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use mark::{Mark, mark_of};

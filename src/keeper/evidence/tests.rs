@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 use crate::keeper::RunTable;
 use crate::model::{RunId, ServiceId};
-use crate::os::{Identity, boot_id};
+use crate::os::{Identity, boot_id, exit_of};
 
 const RUN: RunId = RunId { herd: 0xab, number: 3 };
 
@@ -141,6 +141,25 @@ fn a_run_without_an_identity_is_known_by_its_mark_only() {
         assert_eq!(is_alive(examine(&Table::new().with(Some(process.pid()), None))), expected, "{mark:?}");
         assert!(process.lives());
     }
+}
+
+#[test]
+fn an_end_that_the_last_keeper_knew_is_told_as_it_was() {
+    let process = Process::with_mark("00000000000000ab-3");
+    let mut record = Table::new().with(Some(process.pid()), Some(process.identity()));
+    record.ended = Some(Ending::Exited(7));
+    assert!(matches!(examine(&record).unwrap(), Evidence::Ended(Ending::Exited(7))));
+}
+
+#[test]
+fn what_is_found_is_the_process_itself() {
+    let process = Process::with_mark("00000000000000ab-3");
+    let record = Table::new().with(Some(process.pid()), Some(process.identity()));
+    let Evidence::Alive(pidfd) = examine(&record).unwrap() else { panic!("it lives") };
+    assert_eq!(Identity::of(process.pid(), pidfd.as_fd()).unwrap(), process.identity());
+    // Once it has been reaped, the descriptor still leads to how it ended, where the kernel tells.
+    drop(process);
+    assert!(matches!(exit_of(pidfd.as_fd()), Some(Ending::Exited(1)) | None));
 }
 
 #[test]

@@ -277,9 +277,7 @@ proptest! {
                     (services.iter().position(|service| *service == record.service).unwrap(), record.place)
                 }).collect();
             } else if let Step::Claim = step {
-                if !places.contains_key(&which) {
-                    places.insert(which, table.claim(service).unwrap());
-                }
+                places.entry(which).or_insert_with(|| table.claim(service).unwrap());
             } else if let Step::Release = step {
                 if let Some(place) = places.remove(&which) {
                     table.release(place);
