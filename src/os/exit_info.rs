@@ -27,9 +27,6 @@ const CORE: i32 = 0x80;
 
 /// How a process ended, once its parent has reaped it. `None` before that, and where the kernel does not know: before Linux
 /// 6.15.
-///
-/// It is the end of the main thread. Of a program whose main thread ended before its last one, that is not what the
-/// parent was told.
 pub(crate) fn exit_of(pidfd: BorrowedFd<'_>) -> Option<Ending> {
     let mut info = Info { mask: EXIT, ..Info::default() };
     // SAFETY: the number tells the kernel how large the buffer is, and it lives over the call. What is no pidfd of a kernel

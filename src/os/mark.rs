@@ -49,6 +49,16 @@ pub(crate) fn mark_of(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<Option<Mark
 }
 
 fn read(pid: i32) -> io::Result<Mark> {
+    match read_once(pid)? {
+        Some(mark) => Ok(mark),
+        None if Stat::read(pid)?.is_some_and(|stat| stat.is_executing()) => Ok(Mark::NotYet),
+        // It has an environment now; whether it had one when that was read, nobody knows.
+        None => Ok(read_once(pid)?.unwrap_or(Mark::Missing)),
+    }
+}
+
+/// The mark, `None` if the environment is empty.
+fn read_once(pid: i32) -> io::Result<Option<Mark>> {
     let environment = BufReader::new(File::open(format!("/proc/{pid}/environ"))?.take(LONGEST));
     let mut empty = true;
     for variable in environment.split(0) {
@@ -56,14 +66,13 @@ fn read(pid: i32) -> io::Result<Mark> {
         empty = false;
         if let Some(value) = variable.strip_prefix(NAME) {
             let run = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            return Ok(match (run, real_uid(pid)?) {
+            return Ok(Some(match (run, real_uid(pid)?) {
                 (Some(run), Some(uid)) => Mark::Of { run, uid },
                 _ => Mark::Missing,
-            });
+            }));
         }
     }
-    let not_yet = empty && Stat::read(pid)?.is_some_and(|stat| stat.is_executing());
-    Ok(if not_yet { Mark::NotYet } else { Mark::Missing })
+    Ok((!empty).then_some(Mark::Missing))
 }
 
 /// The user whose process it is (proc_pid_status(5)).
@@ -111,6 +120,19 @@ mod tests {
         ] {
             let mut child = child(&environment);
             assert_eq!(mark(&child), Some(expected), "{:?}", environment.last());
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn one_that_is_just_being_executed_never_seems_to_have_none() {
+        for _ in 0..300 {
+            let mut command = Command::new("cat");
+            command.env_clear().env("DHERDER_RUN", "00000000000000ab-3").stdin(Stdio::piped());
+            // It has taken on the memory of its program when this returns, and not always an environment.
+            let mut child = command.spawn().unwrap();
+            let mark = mark(&child);
+            assert!(matches!(mark, Some(Mark::Of { .. } | Mark::NotYet)), "{mark:?}");
             child.wait().unwrap();
         }
     }
