@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn one_that_is_just_being_executed_never_seems_to_have_none() {
-        for _ in 0..300 {
-            let mut command = Command::new("cat");
+        for _ in 0..1000 {
+            let mut command = Command::new("/bin/cat");
             command.env_clear().env("DHERDER_RUN", "00000000000000ab-3").stdin(Stdio::piped());
             // It has taken on the memory of its program when this returns, and not always an environment.
             let mut child = command.spawn().unwrap();
