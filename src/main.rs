@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use daemonherder::cli::{self, Daemon, Exit, Role, Style, Terminal};
+use daemonherder::cli::{self, Daemon, Exit, Role, RunArguments, Style, Terminal};
 use daemonherder::conf::{Overrides, Places, Surroundings};
 use daemonherder::daemon;
 
@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     match role {
         Role::Daemon(_, arguments) if arguments.detach => daemon::detach(std::env::args_os().skip(1)),
         Role::Daemon(places, arguments) => {
-            daemon::run(&daemon::Options { places, detached: arguments.detached, herder: arguments.herder })
+            let RunArguments { detached, herder, successor, .. } = arguments;
+            daemon::run(&daemon::Options { places, detached, herder, successor })
         }
         Role::Schema => cli::run_schema(&mut terminal).into(),
         Role::Check(overrides, arguments) => {

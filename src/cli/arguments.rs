@@ -71,6 +71,9 @@ pub struct RunArguments {
     /// The herder, which only a keeper starts
     #[arg(long, hide = true, conflicts_with = "detach")]
     pub herder: bool,
+    /// The keeper in the place of one that has gone, made of its herder
+    #[arg(long, hide = true, conflicts_with_all = ["detach", "herder"])]
+    pub successor: bool,
 }
 
 /// A verb that speaks to the daemon.

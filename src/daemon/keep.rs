@@ -1,35 +1,49 @@
 //! The daemon's first process: what a keeper is made of.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::state::StateDir;
-use super::{StartError, detach};
+use super::succeed::{environment, texts};
+use super::{Options, StartError, detach};
 use crate::conf::{Places, create_directory};
 use crate::front::{self, Access};
-use crate::keeper::{Ended, HerderProgram, Keeper, Parts};
+use crate::keeper::{self, Ended, HerderProgram, Keeper, Parts, RunTable};
 use crate::os::{self, Clock, Executable};
 
-pub(super) fn keep(places: &Places, detached: bool) -> Result<ExitCode, StartError> {
+/// A launch puts other descriptors below.
+const LOWEST: i32 = 5;
+
+pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
+    let detached = options.detached;
     os::keep_small();
     let since_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     let confs = places.config_dir.display();
     let made = create_directory(&places.config_dir)
         .map_err(|source| StartError::Io { what: format!("make {confs}"), source })?;
-    let mut state = StateDir::open(places)?;
+    let mut state = match options.successor {
+        true => StateDir::inherit(places, File::from(os::given(keeper::LOCK).map_err(cannot("find the lock"))?))?,
+        false => StateDir::open(places)?,
+    };
     let next_run = state.take_runs()?;
     // What services get is what the daemon was started with, so this is looked at before anything is changed.
     let open_files = os::open_files();
     os::raise_open_files();
-    let listener = front::bind(&places.socket, &Access::of_this_process(None))?;
+    let boot_id = os::boot_id().map_err(cannot("read the boot id"))?;
+    let listener = match options.successor {
+        // Who waits there now is answered by the next herder.
+        true => os::given(keeper::LISTENER).map_err(cannot("find the control socket"))?,
+        false => front::bind(&places.socket, &Access::of_this_process(None))?.into(),
+    };
     let keeper = Parts {
         program: program(places, detached)?,
-        listener: listener.into(),
-        lock: OwnedFd::from(state.lock().try_clone().map_err(cannot("hold the lock"))?),
+        listener,
+        lock: os::raised(state.lock().as_fd(), LOWEST).map_err(cannot("hold the lock"))?,
+        records: RunTable::open(&places.state_dir.join("runs").join("table"), boot_id)?,
         herd: state.herd(),
         next_run,
         since_ns,
@@ -63,17 +77,7 @@ fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError>
     argv.extend(["--state-dir".into(), places.state_dir.clone().into()]);
     argv.extend(["--host".into(), OsString::from(places.host.to_string())]);
     argv.extend(detached.then(|| "--detached".into()));
-    let env = std::env::vars_os().map(|(mut name, value)| {
-        name.push("=");
-        name.push(value);
-        name
-    });
-    Ok(HerderProgram { executable, argv: texts(argv), env: texts(env) })
-}
-
-fn texts(words: impl IntoIterator<Item = OsString>) -> Vec<CString> {
-    // What came from the system has no NUL in it.
-    words.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
+    Ok(HerderProgram { executable, argv: texts(argv), env: environment() })
 }
 
 fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {

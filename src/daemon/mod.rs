@@ -11,6 +11,7 @@ mod journal;
 mod keep;
 mod serve;
 mod state;
+mod succeed;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ pub use state::{StateDir, StateError};
 
 use crate::conf::{Overrides, Places, PlacesError, Surroundings};
 use crate::front::BindError;
-use crate::keeper::LineError;
+use crate::keeper::{LineError, TableError};
 use crate::os;
 
 /// What the command line says of a daemon.
@@ -32,6 +33,8 @@ pub struct Options {
     pub detached: bool,
     /// Started by a keeper: to decide what it keeps.
     pub herder: bool,
+    /// A herder whose keeper has gone, and which is the keeper now.
+    pub successor: bool,
 }
 
 /// Why a daemon did not start.
@@ -46,6 +49,9 @@ pub(crate) enum StartError {
     /// The line to the keeper.
     #[error(transparent)]
     Line(#[from] LineError),
+    /// The run table.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// The control socket.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -67,6 +73,7 @@ impl StartError {
             Self::Places(_) | Self::State(StateError::Refused { .. }) => 2,
             Self::State(StateError::Running { .. } | StateError::Io { .. })
             | Self::Line(_)
+            | Self::Table(_)
             | Self::Bind(_)
             | Self::Io { .. } => 1,
         }
@@ -83,7 +90,7 @@ pub fn run(options: &Options) -> ExitCode {
         if options.detached {
             os::leave_terminal().map_err(|source| StartError::Io { what: "enter /".to_owned(), source })?;
         }
-        keep::keep(&places, options.detached)
+        keep::keep(&places, options)
     });
     match result {
         // Whoever wants a daemon in the background has one.

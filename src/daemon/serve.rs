@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use actix::{Actor, Addr, System};
 use tokio::sync::{mpsc, oneshot};
 
+use super::succeed::succeed;
 use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
@@ -77,7 +78,7 @@ async fn live(
     let access = Access::of_this_process(None);
     let herder = Herder::new(herd, Some(places.source().into())).start();
     herder.do_send(TakeOver(services));
-    tokio::task::spawn_local(pass_on(wishes, herder.clone()));
+    tokio::task::spawn_local(pass_on(wishes, herder.clone(), inheritance.pid));
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same. A directory that
     // hangs does not keep it from answering for ever, nor from ending.
     // An error is a herder that panicked, or the end of the time.
@@ -104,7 +105,7 @@ async fn live(
 }
 
 /// Does what is asked of the daemon by a signal, of which the keeper tells.
-async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>) {
+async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>, keeper: u32) {
     while let Some(wish) = wishes.recv().await {
         match wish {
             Wish::Shutdown => herder.do_send(Shutdown),
@@ -113,7 +114,9 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
                 herder.do_send(Reload::default());
             }
             Wish::KeeperGone => {
-                log::error!("the keeper has gone");
+                log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
+                let error = succeed(keeper);
+                log::error!("cannot become the keeper: {error}; the next daemon finds what lives");
                 std::process::exit(1);
             }
         }

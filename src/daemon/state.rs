@@ -72,6 +72,21 @@ impl StateDir {
         make(&path)?;
         check_owner(&path)?;
         let lock = lock(&path.join("lock"))?;
+        Self::locked(places, path, lock)
+    }
+
+    /// Opens the directory with the lock that a predecessor of this process has held all the time.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn inherit(places: &Places, lock: File) -> Result<Self, StateError> {
+        let path = places.state_dir.clone();
+        check_owner(&path)?;
+        sign(&lock).map_err(|source| StateError::Io { what: "write", path: path.join("lock"), source })?;
+        Self::locked(places, path, lock)
+    }
+
+    fn locked(places: &Places, path: PathBuf, lock: File) -> Result<Self, StateError> {
         for directory in ["runs", "logs"] {
             make(&path.join(directory))?;
         }
@@ -205,7 +220,13 @@ fn lock(path: &Path) -> Result<File, StateError> {
         }
         Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
     }
-    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(io("write"))?;
+    sign(&file).map_err(io("write"))?;
     Ok(file)
+}
+
+/// Writes into the lock whose it is, for people.
+fn sign(mut file: &File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
 }

@@ -51,6 +51,6 @@ impl HerderProcess {
 
     /// How it ended, or itself if it lives. What it may have left in its group goes with it.
     pub(super) fn reap(self) -> Result<Ending, Self> {
-        self.0.reap(StopScope::Tree).map_err(Self)
+        self.0.reap(StopScope::Tree, |_| ()).map_err(Self)
     }
 }

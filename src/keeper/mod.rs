@@ -8,12 +8,15 @@
 //! a runtime or a wait in the keeper's own process.
 
 mod client;
+mod ending_word;
+mod evidence;
 mod farewell;
 mod frames;
 mod herder;
 mod lines;
 mod link;
 mod run;
+mod run_table;
 mod slots;
 mod watch;
 mod wire;
@@ -21,3 +24,4 @@ mod wire;
 pub(crate) use client::{Client, Inheritance, Inherited, LISTENER, LOCK, Line, LineError, Wish, inherit};
 pub(crate) use herder::HerderProgram;
 pub(crate) use run::{Ended, Keeper, Parts};
+pub(crate) use run_table::{RunTable, TableError};

@@ -6,20 +6,25 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::evidence::{self, Evidence};
 use super::farewell::{self, Farewell};
+use super::frames;
 use super::herder::{HerderProcess, HerderProgram};
 use super::lines;
 use super::link::Link;
+use super::run_table::{Found, Record, RunTable};
 use super::slots::Slots;
 use super::watch::{Due, Watch};
 use super::wire::{Request, Welcome};
 use crate::model::{Ending, Moment};
-use crate::os::{self, EndBy, Epoll, Events, Signals, Taken};
-use crate::process::children::Table;
+use crate::os::{self, Epoll, Events, Signals, Taken};
+use crate::process::children::{EndBy, Table};
 use crate::process::{LAUNCH_LIMIT, Whom};
 
 /// A repeated request for the end counts as the second one only after this time.
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a process may take to be executed before nothing more is made of it.
+const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 const SIGNALS: u64 = u64::MAX;
 const LINK: u64 = u64::MAX - 1;
 
@@ -29,8 +34,10 @@ pub(crate) struct Parts {
     pub(crate) program: HerderProgram,
     /// The control listener, which outlives every herder.
     pub(crate) listener: OwnedFd,
-    /// The lock of the state directory.
+    /// The lock of the state directory, by a number from 5 on: a launch holds it until it executes its program.
     pub(crate) lock: OwnedFd,
+    /// The run table, and what an earlier keeper left in it.
+    pub(crate) records: (RunTable, Found),
     /// The first part of its run ids.
     pub(crate) herd: u64,
     /// The first run number that no life has taken yet.
@@ -45,7 +52,10 @@ pub(crate) struct Parts {
 
 /// The process that owns the services' processes.
 pub(crate) struct Keeper {
-    parts: Parts,
+    program: HerderProgram,
+    listener: OwnedFd,
+    lock: Rc<OwnedFd>,
+    beginning: Welcome,
     on_ready: Option<Box<dyn FnOnce()>>,
     clock: fn() -> Moment,
     epoll: Rc<Epoll>,
@@ -82,19 +92,32 @@ pub(crate) enum Ended {
 }
 
 impl Keeper {
-    /// A keeper without services.
+    /// A keeper of what an earlier one left.
     ///
     /// # Errors
-    /// No descriptor is left.
-    pub(crate) fn new(mut parts: Parts, clock: fn() -> Moment) -> io::Result<Self> {
+    /// No descriptor is left, or it can't be seen what still lives.
+    pub(crate) fn new(parts: Parts, clock: fn() -> Moment) -> io::Result<Self> {
         lines::keep();
+        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, on_ready } = parts;
+        let beginning = Welcome {
+            pid: std::process::id(),
+            since_ns,
+            herd,
+            next_run,
+            open_files: open_files.map(|limit| (frames::bound(limit.soft), frames::bound(limit.hard))),
+        };
         let (epoll, signals) = (Rc::new(Epoll::new()?), Signals::take()?);
         epoll.add_readable(signals.as_fd(), SIGNALS)?;
         let table = Table::new(Rc::clone(&epoll), EndBy::Sigchld, LAUNCH_LIMIT);
-        let on_ready = std::mem::replace(&mut parts.on_ready, Box::new(|| ()));
+        let lock = Rc::new(lock);
+        let mut slots = Slots::new(table, records.0, Rc::clone(&lock), next_run);
+        take_over(records.1, &mut slots)?;
         Ok(Self {
-            slots: Slots::new(table, parts.next_run),
-            parts,
+            slots,
+            program,
+            listener,
+            lock,
+            beginning,
             on_ready: Some(on_ready),
             epoll,
             signals,
@@ -183,8 +206,7 @@ impl Keeper {
     }
 
     fn try_start_herder(&mut self) -> io::Result<()> {
-        let Parts { program, listener, lock, .. } = &self.parts;
-        let (herder, stream) = program.start(listener.as_fd(), lock.as_fd())?;
+        let (herder, stream) = self.program.start(self.listener.as_fd(), self.lock.as_fd())?;
         self.herder = Some(herder);
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;
@@ -198,10 +220,7 @@ impl Keeper {
     }
 
     fn welcome(&self) -> Welcome {
-        let Parts { herd, since_ns, open_files, .. } = &self.parts;
-        let open_files = open_files.map(|limit| (super::frames::bound(limit.soft), super::frames::bound(limit.hard)));
-        let next_run = self.slots.next_run();
-        Welcome { pid: std::process::id(), since_ns: *since_ns, herd: *herd, next_run, open_files }
+        Welcome { next_run: self.slots.next_run(), ..self.beginning }
     }
 
     fn take_signals(&mut self) {
@@ -234,7 +253,7 @@ impl Keeper {
     fn child_ended(&mut self, pid: i32) {
         if self.herder.as_ref().is_some_and(|herder| herder.pid() == pid) {
             self.herder_changed();
-        } else if !self.slots.table().reap(pid) {
+        } else if !self.slots.reap(pid) {
             // An orphan that became ours; for a child that is long reaped, it does nothing.
             os::reap_stranger(pid);
         }
@@ -315,7 +334,7 @@ impl Keeper {
         }
     }
 
-    fn take(&mut self, request: Request) -> Result<(), super::frames::Meaningless> {
+    fn take(&mut self, request: Request) -> Result<(), frames::Meaningless> {
         match request {
             Request::Step(step) => self.slots.take(step)?,
             Request::Forget(service) => self.slots.forget(&service),
@@ -384,6 +403,33 @@ impl Keeper {
         }
         let own = self.shutdown.as_ref()?.own.as_ref()?;
         (alone && (self.slots.living().is_empty() || own.is_over(self.now()))).then_some(Ended::Done)
+    }
+}
+
+/// Takes over what an earlier keeper left.
+fn take_over(found: Found, slots: &mut Slots) -> io::Result<()> {
+    if let Some(why) = found.distrusted {
+        log::warn!("what an earlier daemon left is not looked at: {why}");
+    }
+    for record in found.records {
+        let evidence = settled(&record)?;
+        if let Evidence::Alive(_) = evidence {
+            log::info!("{}: {:?} lives on, pid {}", record.service, record.run, record.pid.unwrap_or_default());
+        }
+        slots.adopt(record, evidence);
+    }
+    Ok(())
+}
+
+/// Looks until there is something to see: at the moment when it is executed a process has no environment. That moment is
+/// over soon, or the process hangs, and then it is as good as one that never came to it.
+fn settled(record: &Record) -> io::Result<Evidence> {
+    let begun = Instant::now();
+    loop {
+        match evidence::examine(record)? {
+            Evidence::NotYet if begun.elapsed() < EXEC_PATIENCE => std::thread::yield_now(),
+            evidence => return Ok(evidence),
+        }
     }
 }
 

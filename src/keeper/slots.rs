@@ -1,17 +1,27 @@
 //! One slot a service: what is remembered of it, and its run.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use super::evidence::Evidence;
 use super::frames::{self, Meaningless};
+use super::run_table::{Place, Record, RunTable};
 use super::wire::{self, Act, Memo, Step};
-use crate::model::{LaunchError, RunId, Signal, Stage, StopSpec};
+use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope, StopSpec};
+use crate::os::{Process, Trace};
 use crate::process::children::Table;
 use crate::process::{Report, Whom};
+
+/// Something of the service lives.
+const REFUSED: LaunchError = LaunchError { stage: Stage::Fork, errno: libc::EEXIST };
 
 /// All slots, and the processes of the runs in them.
 pub(super) struct Slots {
     table: Table,
+    records: RunTable,
+    /// Held by every launch until it executes its program.
+    lock: Rc<OwnedFd>,
     slots: BTreeMap<Rc<str>, Slot>,
     /// Whose runs those are that are not acknowledged. A slot may have several, of which one at most lives.
     owners: HashMap<RunId, Rc<str>>,
@@ -28,12 +38,49 @@ struct Slot {
     settings: Rc<str>,
     /// Runs whose ends are not acknowledged.
     runs: Vec<RunId>,
+    /// Its record in the run table, from its first launch on.
+    place: Option<Place>,
 }
 
 impl Slots {
     /// No slots yet.
-    pub(super) fn new(table: Table, next_run: u64) -> Self {
-        Self { table, slots: BTreeMap::new(), owners: HashMap::new(), next_run }
+    pub(super) fn new(table: Table, records: RunTable, lock: Rc<OwnedFd>, next_run: u64) -> Self {
+        Self { table, records, lock, slots: BTreeMap::new(), owners: HashMap::new(), next_run }
+    }
+
+    /// Takes over the run of a record that an earlier keeper left.
+    pub(super) fn adopt(&mut self, record: Record, evidence: Evidence) {
+        let Record { place, service, run, pid, .. } = record;
+        let service = self.slot(service.as_str());
+        let ending = match evidence {
+            Evidence::Alive(fd) => {
+                let process = Process::foreign(pid.unwrap_or_default(), fd);
+                self.table.adopt(run, StopScope::Tree, process);
+                None
+            }
+            Evidence::Ended(ending) => Some(ending),
+            Evidence::Gone | Evidence::NotYet => Some(Ending::Lost),
+        };
+        if let Some(ending) = ending {
+            self.table.bury(run, StopScope::Tree, ending);
+        }
+        self.owners.insert(run, Rc::clone(&service));
+        self.next_run = self.next_run.max(run.number.saturating_add(1));
+        if let Some(slot) = self.slots.get_mut(&service) {
+            slot.runs.push(run);
+            slot.place = Some(place);
+        }
+    }
+
+    /// A child of this number has ended: reaps it. False if it is no run's.
+    pub(super) fn reap(&mut self, pid: i32) -> bool {
+        let Self { table, records, slots, owners, .. } = self;
+        table.reap(pid, |run, ending| {
+            let slot = owners.get(&run).and_then(|service| slots.get(service));
+            if let Some(place) = slot.and_then(|slot| slot.place.as_ref()) {
+                records.ended(place, ending);
+            }
+        })
     }
 
     /// The processes.
@@ -58,8 +105,10 @@ impl Slots {
 
     /// A service has left the herd. One of which something still lives, or of which an end was not heard, stays.
     pub(super) fn forget(&mut self, service: &str) {
-        if self.slots.get(service).is_some_and(|slot| slot.runs.is_empty()) {
-            self.slots.remove(service);
+        if self.slots.get(service).is_some_and(|slot| slot.runs.is_empty())
+            && let Some(Slot { place: Some(place), .. }) = self.slots.remove(service)
+        {
+            self.records.release(place);
         }
     }
 
@@ -150,25 +199,49 @@ impl Slots {
         }
         if let Some(slot) = self.owners.remove(&run).and_then(|owner| self.slots.get_mut(&*owner)) {
             slot.runs.retain(|known| *known != run);
+            if let (Some(place), true) = (&slot.place, slot.runs.is_empty()) {
+                self.records.clear(place);
+            }
         }
     }
 
     /// Begins a launch, unless something of the service lives: whatever the herder believes, there is no second copy.
     fn launch(&mut self, service: &Rc<str>, launch: wire::Launch) -> Result<(), Meaningless> {
         let (run, scope) = (RunId::from(launch.run), frames::scope(launch.tree));
-        let Some(slot) = self.slots.get_mut(service) else { return Ok(()) };
-        let occupant = slot.runs.iter().find(|occupant| self.table.lives(**occupant)).copied();
-        let order = match occupant {
-            None => Ok(frames::order(launch)?),
-            Some(occupant) => {
-                log::error!("{service}: {run:?} is not launched while {occupant:?} lives");
-                Err(LaunchError { stage: Stage::Fork, errno: libc::EEXIST })
-            }
-        };
+        let Self { table, records, lock, slots, owners, next_run } = self;
+        let Some(slot) = slots.get_mut(service) else { return Ok(()) };
+        let order = frames::order(launch)?;
+        let room = slot.make_room(service, table, records);
         slot.runs.push(run);
-        self.owners.insert(run, Rc::clone(service));
-        self.next_run = self.next_run.max(run.number.saturating_add(1));
-        self.table.launch(run, scope, order);
+        owners.insert(run, Rc::clone(service));
+        *next_run = (*next_run).max(run.number.saturating_add(1));
+        match room.and(slot.place.as_ref().ok_or(REFUSED)) {
+            Ok(place) => {
+                let uid = order.ids.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |ids| ids.uid);
+                let trace = Trace { number: Some(records.begin(place, run, uid)), lock: Some(lock.as_fd()) };
+                table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
+            }
+            Err(error) => {
+                table.launch(run, scope, Err(error), Trace::default(), |_, _| ());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    /// Sees to a record for one more run, and that there is no other that lives.
+    fn make_room(&mut self, service: &str, table: &Table, records: &mut RunTable) -> Result<(), LaunchError> {
+        let refused = |errno| LaunchError { errno, ..REFUSED };
+        if let Some(occupant) = self.runs.iter().find(|occupant| table.lives(**occupant)) {
+            log::error!("{service}: nothing is launched while {occupant:?} lives");
+            return Err(REFUSED);
+        }
+        if self.place.is_none() {
+            let service = service.parse().map_err(|_| refused(libc::EINVAL))?;
+            let claimed = records.claim(&service).inspect_err(|error| log::error!("{service}: {error}"));
+            self.place = Some(claimed.map_err(|error| refused(error.errno()))?);
+        }
         Ok(())
     }
 }

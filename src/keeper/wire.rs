@@ -118,7 +118,7 @@ pub(super) struct Slot {
 }
 
 /// What a herder has to know of its keeper.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Welcome {
     pub(super) pid: u32,
     /// Since when the daemon runs, in nanoseconds of the wall clock.

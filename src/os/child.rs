@@ -19,6 +19,8 @@ use crate::model::Stage;
 const MASK_BYTES: usize = size_of::<u64>();
 /// Where the child puts its end of the pipe.
 const PIPE: usize = 3;
+/// And the lock.
+const LOCK: usize = 4;
 const NULL: &[u8] = b"/dev/null\0";
 const PATH_MAX: usize = libc::PATH_MAX as usize;
 
@@ -61,7 +63,7 @@ fn steps(record: &Record) -> Called<Infallible> {
 
     enter(Stage::Session);
     call(libc::SYS_setsid, [0; 3])?;
-    close_others(record.pipe as usize)?;
+    close_others(record)?;
 
     enter(Stage::Limits);
     // SAFETY: the record leads to it, and both stay until the child is done.
@@ -114,17 +116,23 @@ fn refuse_unchanged(id: u32) -> Called<()> {
     if id == u32::MAX { Err(libc::EINVAL) } else { Ok(()) }
 }
 
-/// Closes every descriptor from 3 on but the pipe, which becomes 3.
+/// Closes every descriptor from 3 on but the pipe, which becomes 3, and the lock, which becomes 4.
 ///
 /// This comes first, and closes rather than marking for exec: a daemon may have more files open than a service's limit
 /// allows, and below that limit no number would be free for the log.
-fn close_others(pipe: usize) -> Called<()> {
+fn close_others(record: &Record) -> Called<()> {
+    let (pipe, cloexec) = (record.pipe as usize, libc::O_CLOEXEC as usize);
     if pipe != PIPE {
-        call(libc::SYS_dup3, [pipe, PIPE, libc::O_CLOEXEC as usize])?;
+        call(libc::SYS_dup3, [pipe, PIPE, cloexec])?;
+    }
+    let mut first = PIPE + 1;
+    if let Some(lock) = record.lock {
+        call(libc::SYS_dup3, [lock as usize, LOCK, cloexec])?;
+        first = LOCK + 1;
     }
     // Linux before 5.9 has no such call, and some sandboxes refuse it. Then what the daemon opened is closed at exec all
     // the same, since all of it is close-on-exec.
-    let _ = call(libc::SYS_close_range, [PIPE + 1, u32::MAX as usize, 0]);
+    let _ = call(libc::SYS_close_range, [first, u32::MAX as usize, 0]);
     Ok(())
 }
 

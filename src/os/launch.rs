@@ -26,6 +26,7 @@ use super::child;
 use super::limits::{KernelLimit, number};
 use super::pidfd::Process;
 use super::raw::{self, CloneArgs};
+use super::shared_file::PidWord;
 use super::stack::{Stack, Stacks};
 use crate::model::{LaunchError, Limit, Resource, Stage};
 
@@ -95,6 +96,8 @@ pub(crate) enum Landing {
 struct Loan {
     record: NonNull<Record>,
     stack: Stack,
+    /// What the kernel writes while the child is made.
+    number: Option<PidWord>,
 }
 
 /// What parent and child share. Its pointers lead to what lies beside it above the child's stack.
@@ -106,6 +109,8 @@ pub(super) struct Record {
     pub(super) errno: AtomicI32,
     /// The writing end of the pipe.
     pub(super) pipe: RawFd,
+    /// A lock that is held until exec.
+    pub(super) lock: Option<RawFd>,
     /// Limits in the kernel's form.
     pub(super) limits: *const [(usize, KernelLimit)],
     /// Paths; null is `/dev/null`, and without one stderr is the same open file as stdout.
@@ -125,13 +130,13 @@ pub(super) struct Record {
 
 const POINTER: usize = size_of::<usize>();
 
-/// How the end of a child is learnt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EndBy {
-    /// By a descriptor of its own.
-    Pidfd,
-    /// By SIGCHLD, in a program that is alone with its children.
-    Sigchld,
+/// What a launch leaves for others to find, should this process end in the middle of it.
+#[derive(Debug, Default)]
+pub(crate) struct Trace<'a> {
+    /// Where the kernel stores the child's number, before the child's first instruction.
+    pub(crate) number: Option<PidWord>,
+    /// A lock that the child holds open until it executes its program. A number from 5 on.
+    pub(crate) lock: Option<BorrowedFd<'a>>,
 }
 
 /// Begins a launch and returns at once. `watch` is given the pipe that will hang up when the child is done, before there
@@ -143,15 +148,16 @@ pub(crate) enum EndBy {
 pub(crate) fn launch(
     order: &Order,
     stacks: &mut Stacks,
-    end_by: EndBy,
+    trace: Trace<'_>,
     watch: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
 ) -> io::Result<(Process, Flight)> {
     let (reading, writing) = pipe()?;
     watch(reading.as_fd())?;
     let mut stack = stacks.take(weight(order))?;
-    let record = Record::put(order, writing.as_raw_fd(), &mut stack);
-    let loan = Loan { record, stack };
-    match make_child(&loan, end_by) {
+    let lock = trace.lock.as_ref().map(AsRawFd::as_raw_fd);
+    let record = Record::put(order, writing.as_raw_fd(), lock, &mut stack);
+    let loan = Loan { record, stack, number: trace.number };
+    match make_child(&loan) {
         Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
         Err(error) => {
             stacks.give_back(loan.stack);
@@ -201,7 +207,7 @@ impl Loan {
 
 impl Record {
     /// Copies the order above the stack, and a record that leads to it.
-    fn put(order: &Order, pipe: RawFd, stack: &mut Stack) -> NonNull<Self> {
+    fn put(order: &Order, pipe: RawFd, lock: Option<RawFd>, stack: &mut Stack) -> NonNull<Self> {
         let limits: Vec<_> = order.limits.iter().map(|&(resource, limit)| (number(resource), limit.into())).collect();
         let limits = stack.put(&limits);
         let groups = stack.put(order.ids.as_ref().map_or(&[], |ids| &*ids.groups));
@@ -209,6 +215,7 @@ impl Record {
             stage: AtomicU8::new(Stage::Fork as u8),
             errno: AtomicI32::new(0),
             pipe,
+            lock,
             limits,
             stdout: put_output(&order.stdout, stack),
             stderr: order.stderr.as_ref().map(|output| put_output(output, stack)),
@@ -275,14 +282,12 @@ fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
     }
 }
 
-fn make_child(loan: &Loan, end_by: EndBy) -> io::Result<Process> {
+fn make_child(loan: &Loan) -> io::Result<Process> {
     let mut pidfd: RawFd = -1;
-    let held = match end_by {
-        EndBy::Pidfd => libc::CLONE_PIDFD,
-        EndBy::Sigchld => 0,
-    };
+    let told = if loan.number.is_some() { libc::CLONE_PARENT_SETTID } else { 0 };
     let args = CloneArgs {
-        flags: (libc::CLONE_VM | held) as u64,
+        flags: (libc::CLONE_VM | libc::CLONE_PIDFD | told) as u64,
+        parent_tid: loan.number.as_ref().map_or(0, PidWord::address),
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: loan.stack.bottom(),
@@ -305,12 +310,8 @@ fn make_child(loan: &Loan, end_by: EndBy) -> io::Result<Process> {
     if pid < 0 {
         return Err(io::Error::from_raw_os_error(pid.wrapping_neg()));
     }
-    let fd = match end_by {
-        // SAFETY: clone3 has just made the descriptor, for nobody else.
-        EndBy::Pidfd => Some(unsafe { OwnedFd::from_raw_fd(pidfd) }),
-        EndBy::Sigchld => None,
-    };
-    Ok(Process::new(pid, fd))
+    // SAFETY: clone3 has just made the descriptor, for nobody else.
+    Ok(Process::new(pid, Some(unsafe { OwnedFd::from_raw_fd(pidfd) })))
 }
 
 /// A close-on-exec pipe, its reading end first, both away from 0 to 2 even in a process that has those closed: the child

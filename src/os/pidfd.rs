@@ -14,13 +14,17 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
+use super::exit_info::exit_of;
+use super::identity::Identity;
 use crate::model::{Ending, Signal, StopScope};
 
-/// A child that this process has not reaped.
+/// A child that this process has not reaped, or somebody else's child that is held by a descriptor.
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: i32,
     fd: Option<OwnedFd>,
+    /// Not our child: whoever reaps it is told how it ended.
+    foreign: bool,
 }
 
 /// Why a signal was not sent.
@@ -35,7 +39,24 @@ pub(crate) enum NotSent {
 impl Process {
     /// A child that was just made and has not been waited for.
     pub(super) fn new(pid: i32, fd: Option<OwnedFd>) -> Self {
-        Self { pid, fd }
+        Self { pid, fd, foreign: false }
+    }
+
+    /// One that another process made, and that others reap.
+    pub(crate) fn foreign(pid: i32, fd: OwnedFd) -> Self {
+        Self { pid, fd: Some(fd), foreign: true }
+    }
+
+    /// What names it for as long as the machine runs, where it is held by a descriptor.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        Identity::of(self.pid, self.fd.as_ref()?.as_fd()).ok()
+    }
+
+    /// From now on SIGCHLD tells of its end, in a program that is alone with its children, and nothing is open for it.
+    pub(crate) fn let_go(&mut self) {
+        if !self.foreign {
+            self.fd = None;
+        }
     }
 
     /// Its number, for people.
@@ -61,6 +82,10 @@ impl Process {
     /// # Errors
     /// Somebody else has reaped it, or the system does not permit to signal the child itself.
     pub(crate) fn signal_group(&self, signal: Signal) -> Result<(), NotSent> {
+        if let (true, Some(fd)) = (self.foreign, &self.fd) {
+            send_to_group(fd.as_fd(), signal);
+            return self.signal(signal);
+        }
         // Another part of the program may have reaped it, by waiting for any child. Then its number is free.
         self.ending().map_err(|_| NotSent::Gone)?;
         // SAFETY: sending a signal touches no memory; the number is that of our own child, which is not reaped.
@@ -76,10 +101,15 @@ impl Process {
 
     /// Reaps it if it has ended, after killing what is left of its group where that belongs to it. Gives it back if it
     /// lives.
-    pub(crate) fn reap(self, scope: StopScope) -> Result<Ending, Self> {
+    ///
+    /// `noted` is told how it ended while there still is a zombie to ask once more.
+    pub(crate) fn reap(self, scope: StopScope, noted: impl FnOnce(Ending)) -> Result<Ending, Self> {
+        if let (true, Some(fd)) = (self.foreign, &self.fd) {
+            return Ok(end_of_foreign(fd.as_fd(), scope));
+        }
         match self.ending() {
             Ok(None) => return Err(self),
-            Ok(Some(_)) => {}
+            Ok(Some(ending)) => noted(ending),
             Err(_) => return Ok(Ending::Lost),
         }
         if scope == StopScope::Tree {
@@ -95,6 +125,11 @@ impl Process {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
         // The name in parentheses may hold any byte, parentheses too: the state follows the last one.
         stat.rsplit_once(") ")?.1.chars().next()
+    }
+
+    /// Whether it is somebody else's, and how it ended is not known yet.
+    pub(crate) fn is_fading(&self) -> bool {
+        self.foreign && self.fd.as_ref().is_none_or(|fd| exit_of(fd.as_fd()).is_none())
     }
 
     /// Whether it has ended, or is no child of ours (any more).
@@ -163,4 +198,21 @@ impl Process {
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(AsFd::as_fd)
     }
+}
+
+/// How somebody else's child ended, where the kernel says so; what is left of its group is killed where that belongs to it.
+fn end_of_foreign(fd: BorrowedFd<'_>, scope: StopScope) -> Ending {
+    if scope == StopScope::Tree {
+        send_to_group(fd, Signal::KILL);
+    }
+    exit_of(fd).unwrap_or(Ending::Lost)
+}
+
+/// Sends a signal to the group that has the number of this process. The kernel gives the number to nobody else as long as
+/// the group is there, and the descriptor is of the number's owner, whether that still lives or not. Linux before 6.9 does
+/// not know how; there, only what is found in other ways is reached.
+fn send_to_group(fd: BorrowedFd<'_>, signal: Signal) {
+    let (info, flags) = (ptr::null::<libc::siginfo_t>(), libc::PIDFD_SIGNAL_PROCESS_GROUP);
+    // SAFETY: without a siginfo_t the call takes no memory (pidfd_send_signal(2)).
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal.number(), info, flags) };
 }

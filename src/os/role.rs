@@ -58,9 +58,6 @@ pub(crate) fn start_role(
     env: &[CString],
     given: &[BorrowedFd<'_>],
 ) -> io::Result<Process> {
-    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
-        strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
-    };
     let (argv, env) = (pointers(argv), pointers(env));
     // Copies above all numbers that are about to be given, so that none is overwritten before it is copied.
     let lowest = FIRST_GIVEN + RawFd::try_from(given.len()).unwrap_or(RawFd::MAX) + 1;
@@ -70,12 +67,16 @@ pub(crate) fn start_role(
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: this is the child, and it is alone.
-        0 => unsafe { become_role(&program, &argv, &env, &given) },
+        0 => unsafe { begin(&program, &argv, &env, &given) },
         pid => Ok(Process::new(pid, None)),
     }
 }
 
-fn raised(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
+/// A copy of a descriptor whose number is not below this one.
+///
+/// # Errors
+/// No descriptor is left.
+pub(crate) fn raised(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: a new descriptor is made, for nobody else.
     match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) } {
@@ -87,7 +88,7 @@ fn raised(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
 
 /// # Safety
 /// To be called in a forked child with one thread. The arrays end with a null pointer.
-unsafe fn become_role(program: &OwnedFd, argv: &[*const c_char], env: &[*const c_char], given: &[OwnedFd]) -> ! {
+unsafe fn begin(program: &OwnedFd, argv: &[*const c_char], env: &[*const c_char], given: &[OwnedFd]) -> ! {
     const NULL: &CStr = c"/dev/null";
     // SAFETY: plain calls on numbers of our own and strings that live until exec.
     unsafe {
@@ -99,17 +100,38 @@ unsafe fn become_role(program: &OwnedFd, argv: &[*const c_char], env: &[*const c
             libc::dup2(fd.as_raw_fd(), number);
         }
         change_mask(&0, ptr::null_mut());
-        let empty = c"";
-        libc::syscall(
-            libc::SYS_execveat,
-            program.as_raw_fd(),
-            empty.as_ptr(),
-            argv.as_ptr(),
-            env.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        );
+        execute(program.as_fd(), argv, env);
         libc::_exit(127)
     }
+}
+
+/// Comes back only where it fails.
+///
+/// # Safety
+/// The arrays end with a null pointer, and their strings live.
+unsafe fn execute(program: BorrowedFd<'_>, argv: &[*const c_char], env: &[*const c_char]) {
+    let (here, flags) = (c"", libc::AT_EMPTY_PATH);
+    // SAFETY: as promised by the caller.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, program.as_raw_fd(), here.as_ptr(), argv.as_ptr(), env.as_ptr(), flags);
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Turns this very process into another role of its program, with these descriptors left open under their numbers. Comes
+/// back only with the reason why not.
+pub(crate) fn become_role(executable: &Executable, argv: &[CString], env: &[CString], kept: &[RawFd]) -> io::Error {
+    let (argv, env) = (pointers(argv), pointers(env));
+    for fd in kept {
+        // SAFETY: setting a flag touches no memory. Of a descriptor that is not there, the next role will say so.
+        unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) };
+    }
+    // SAFETY: the arrays end with a null pointer, and their strings live until exec.
+    unsafe { execute(executable.as_fd(), &argv, &env) };
+    io::Error::last_os_error()
 }
 
 /// The name by which `killall` and `ps` know this process; that of a program executed by a descriptor is the number of that.

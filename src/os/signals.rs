@@ -33,8 +33,8 @@ impl Signals {
     /// No descriptor is left (signalfd(2)).
     pub(crate) fn take() -> io::Result<Self> {
         let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
-        // Whoever started this process may have had SIGCHLD ignored, and then children would vanish unseen.
-        default(Signal::SIGCHLD)?;
+        // Whoever started this process may have had them ignored: children would vanish unseen, and so would the rest.
+        set.iter().try_for_each(default)?;
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
         // SAFETY: the mask lives over the call; a new descriptor is made.
         let fd = unsafe { libc::signalfd(-1, set.as_ref(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };

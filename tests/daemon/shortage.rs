@@ -64,8 +64,11 @@ struct FewFiles(Pid);
 impl FewFiles {
     fn of(herd: &Herd) -> Self {
         let pid = herd.pid();
-        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        Self(pid).limit(&format!("{}:", open + 1))
+        let numbers = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let open: Vec<usize> = numbers.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+        // The limit is one of numbers: with exactly one free below it.
+        let limit = (0..).filter(|number| !open.contains(number)).nth(1).unwrap();
+        Self(pid).limit(&format!("{limit}:"))
     }
 
     fn limit(self, nofile: &str) -> Self {

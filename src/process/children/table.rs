@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use super::run::{Life, Run};
 use super::slots::{Slots, Token};
 use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope};
-use crate::os::{self, EndBy, Epoll, Flight, Landing, NotSent, Order, Process, Stacks};
+use crate::os::{self, Epoll, Flight, Identity, Landing, NotSent, Order, Process, Stacks, Trace};
 use crate::process::{Report, Whom};
 
 /// How long until the kernel is asked again to watch a process that it had no memory to watch.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
+/// How long the parent of somebody else's child may take to ask how that ended. A restart waits for it.
+const FADING: Duration = Duration::from_millis(20);
 
 /// All runs that are not acknowledged.
 ///
@@ -34,6 +36,17 @@ pub(crate) struct Table {
     /// Processes that are not watched, and when that is tried again.
     unwatched: Vec<Token>,
     watch_again: Option<Instant>,
+    /// Processes of others that have ended, and until when it is waited for how.
+    fading: Vec<(Instant, Token)>,
+}
+
+/// How the ends of one's own children are learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndBy {
+    /// By a descriptor of each.
+    Pidfd,
+    /// By SIGCHLD, in a program that is alone with its children: every open descriptor makes each later launch slower.
+    Sigchld,
 }
 
 impl Table {
@@ -50,25 +63,38 @@ impl Table {
             untold: VecDeque::new(),
             unwatched: Vec::new(),
             watch_again: None,
+            fading: Vec::new(),
         }
     }
 
-    /// Begins a launch; an order that could not be made is one that failed. True if whoever waits has to look again: there
-    /// is something to tell, or a deadline where there was none.
-    pub(crate) fn launch(&mut self, id: RunId, scope: StopScope, order: Result<Order, LaunchError>) -> bool {
+    /// Begins a launch; an order that could not be made is one that failed. `made` is told which process it is, where ends
+    /// are learnt by SIGCHLD. True if whoever waits has to look again: there is something to tell, or a deadline where
+    /// there was none.
+    pub(crate) fn launch(
+        &mut self,
+        id: RunId,
+        scope: StopScope,
+        order: Result<Order, LaunchError>,
+        trace: Trace<'_>,
+        made: impl FnOnce(i32, Identity),
+    ) -> bool {
         if self.by_id.contains_key(&id) {
             log::error!("{id:?} was launched before; it is not launched again");
             return false;
         }
         let Self { epoll, stacks, runs, by_pid, end_by, .. } = self;
         let token = runs.insert_with(|token| {
-            let flight = order.and_then(|order| begin(&order, stacks, *end_by, epoll, token));
+            let flight = order.and_then(|order| begin(&order, stacks, trace, epoll, token));
             let life = match flight {
-                Ok(flight) => {
+                Ok((mut process, flight)) => {
                     if *end_by == EndBy::Sigchld {
-                        by_pid.insert(flight.0.number(), token);
+                        if let Some(identity) = process.identity() {
+                            made(process.number(), identity);
+                        }
+                        process.let_go();
+                        by_pid.insert(process.number(), token);
                     }
-                    Life::InFlight(Box::new(flight))
+                    Life::InFlight(Box::new((process, flight)))
                 }
                 Err(error) => Life::Ended(Ending::NotLaunched(error)),
             };
@@ -81,6 +107,28 @@ impl Table {
         }
         self.deadlines.push_back((Instant::now() + self.launch_limit, token));
         self.deadlines.len() == 1
+    }
+
+    /// Takes over a run whose process others made and reap.
+    pub(crate) fn adopt(&mut self, id: RunId, scope: StopScope, process: Process) {
+        let pid = process.pid();
+        let token = self.insert(id, scope, Life::Alive(process));
+        if let Some(run) = self.runs.get_mut(token) {
+            run.launched = Some(pid);
+        }
+        self.watch(token);
+    }
+
+    /// Takes over a run that has ended.
+    pub(crate) fn bury(&mut self, id: RunId, scope: StopScope, ending: Ending) {
+        self.insert(id, scope, Life::Ended(ending));
+    }
+
+    fn insert(&mut self, id: RunId, scope: StopScope, life: Life) -> Token {
+        let token = self.runs.insert_with(|_| Run::new(id, scope, life));
+        self.by_id.insert(id, token);
+        self.untold.push_back(token);
+        token
     }
 
     /// Sends a signal to a run. True if there is something to tell: it was not permitted.
@@ -157,28 +205,38 @@ impl Table {
         let Some(run) = self.runs.get_mut(token) else { return };
         match mem::replace(&mut run.life, Life::Changing) {
             Life::InFlight(flight) => self.landed(token, *flight),
-            Life::Alive(process) => self.ended(token, process),
+            Life::Alive(process) => self.ended(token, process, |_, _| ()),
             life @ (Life::Ended(_) | Life::Changing) => run.life = life,
         }
     }
 
-    /// A child of this number has ended, as SIGCHLD says: reaps it. False if it is none of these, or was reaped before.
-    pub(crate) fn reap(&mut self, pid: i32) -> bool {
+    /// A child of this number has ended, as SIGCHLD says: reaps it, after `noted` was told how it ended. False if it is
+    /// none of these, or was reaped before.
+    pub(crate) fn reap(&mut self, pid: i32, noted: impl FnOnce(RunId, Ending)) -> bool {
         let Some(token) = self.by_pid.get(&pid).copied() else { return false };
         let Some(run) = self.runs.get_mut(token) else { return false };
         match mem::replace(&mut run.life, Life::Changing) {
-            Life::InFlight(flight) => self.reap_in_flight(token, *flight),
-            Life::Alive(process) => self.ended(token, process),
+            Life::InFlight(flight) => self.reap_in_flight(token, *flight, noted),
+            Life::Alive(process) => self.ended(token, process, noted),
             life @ (Life::Ended(_) | Life::Changing) => run.life = life,
         }
         true
     }
 
     /// One that has ended is done with its launch; one that was only stopped is not.
-    fn reap_in_flight(&mut self, token: Token, (process, flight): (Process, Flight)) {
+    fn reap_in_flight(
+        &mut self,
+        token: Token,
+        (process, flight): (Process, Flight),
+        noted: impl FnOnce(RunId, Ending),
+    ) {
         if process.has_ended() {
             self.landed(token, (process, flight));
-            self.happened(token.into());
+            if let Some(run) = self.runs.get_mut(token)
+                && let Life::Alive(process) = mem::replace(&mut run.life, Life::Changing)
+            {
+                self.ended(token, process, noted);
+            }
         } else if let Some(run) = self.runs.get_mut(token) {
             run.life = Life::InFlight(Box::new((process, flight)));
         }
@@ -192,7 +250,8 @@ impl Table {
             self.deadlines.pop_front();
         }
         let launch = self.deadlines.front().map(|&(deadline, _)| deadline);
-        launch.into_iter().chain(self.watch_again).min()
+        let fading = self.fading.iter().map(|(deadline, _)| *deadline).min();
+        launch.into_iter().chain(self.watch_again).chain(fading).min()
     }
 
     /// Gives up launches that are not done in time, and tries again to watch what could not be watched.
@@ -202,6 +261,10 @@ impl Table {
         {
             self.deadlines.pop_front();
             self.give_up(token);
+        }
+        let faded: Vec<_> = self.fading.iter().filter(|(at, _)| *at <= now).map(|(_, token)| *token).collect();
+        for token in faded {
+            self.happened(token.into());
         }
         if self.watch_again.is_some_and(|at| at <= now) {
             self.watch_again = None;
@@ -242,13 +305,17 @@ impl Table {
     }
 
     /// A process has ended: reaps it and what is left of its group.
-    fn ended(&mut self, token: Token, process: Process) {
+    fn ended(&mut self, token: Token, process: Process, noted: impl FnOnce(RunId, Ending)) {
+        if process.is_fading() && !self.fading.iter().any(|(_, known)| *known == token) {
+            return self.let_fade(token, process);
+        }
+        self.fading.retain(|(_, known)| *known != token);
         let Some(run) = self.runs.get_mut(token) else { return };
         if let Some(fd) = process.fd() {
             self.epoll.remove(fd);
         }
-        let pid = process.number();
-        match process.reap(run.scope) {
+        let (pid, id) = (process.number(), run.id);
+        match process.reap(run.scope, |ending| noted(id, ending)) {
             Ok(ending) => {
                 self.by_pid.remove(&pid);
                 run.life = Life::Ended(run.failed.map_or(ending, Ending::NotLaunched));
@@ -260,6 +327,18 @@ impl Table {
                 self.watch(token);
             }
         }
+    }
+
+    /// Somebody else's child: how it ended is known once its parent has asked, which it does soon or never.
+    fn let_fade(&mut self, token: Token, process: Process) {
+        let Some(run) = self.runs.get_mut(token) else { return };
+        if let Some(fd) = process.fd() {
+            self.epoll.remove(fd);
+            // An error leaves the deadline.
+            let _ = self.epoll.add_hangup(fd, token.into());
+        }
+        run.life = Life::Alive(process);
+        self.fading.push((Instant::now() + FADING, token));
     }
 
     /// Waits for the end of a process. Where the kernel has no memory for that, it is asked again later: the process is
@@ -295,10 +374,10 @@ impl Table {
 fn begin(
     order: &Order,
     stacks: &mut Stacks,
-    end_by: EndBy,
+    trace: Trace<'_>,
     epoll: &Epoll,
     token: Token,
 ) -> Result<(Process, Flight), LaunchError> {
-    os::launch(order, stacks, end_by, |pipe| epoll.add_hangup(pipe, token.into()))
+    os::launch(order, stacks, trace, |pipe| epoll.add_hangup(pipe, token.into()))
         .map_err(|error| LaunchError { stage: Stage::Fork, errno: error.raw_os_error().unwrap_or(libc::EIO) })
 }

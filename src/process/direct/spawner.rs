@@ -14,8 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::order::order;
 use crate::model::{RunId, Signal, StopScope};
-use crate::os::{EndBy, Epoll, Events};
-use crate::process::children::Table;
+use crate::os::{Epoll, Events, Trace};
+use crate::process::children::{EndBy, Table};
 use crate::process::{Launch, Reports, Spawner, Whom};
 
 /// How long a launch may take before it is given up. A child may hang before its program runs: on a mount whose server
@@ -74,7 +74,7 @@ impl Spawner for DirectSpawner {
     fn launch(&self, launch: Launch, reports: Reports) {
         let (run, scope) = (launch.run, launch.scope);
         self.listeners.borrow_mut().entry(run).or_insert(reports);
-        if self.table.borrow_mut().launch(run, scope, order(launch)) {
+        if self.table.borrow_mut().launch(run, scope, order(launch), Trace::default(), |_, _| ()) {
             self.wake.notify_one();
         }
     }

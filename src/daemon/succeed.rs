@@ -1,0 +1,40 @@
+//! What a herder does whose keeper has gone: it becomes the keeper.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+
+use crate::keeper;
+use crate::os::{self, Executable};
+
+/// Puts a keeper in the place of this process, and of the one that has gone. It finds what lives by the run table, as any
+/// keeper does. Comes back only with the reason why not.
+///
+/// Where systemd made the keeper it makes the next one, too, and would not know of this one.
+pub(super) fn succeed(gone: u32) -> io::Error {
+    let of_systemd = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == gone.to_string());
+    if of_systemd {
+        return io::Error::other("systemd starts the next one");
+    }
+    let executable = match Executable::own() {
+        Ok(executable) => executable,
+        Err(error) => return error,
+    };
+    let role = |word: OsString| if word == "--herder" { "--successor".into() } else { word };
+    let argv = std::env::args_os().map(role);
+    os::become_role(&executable, &texts(argv), &environment(), &[keeper::LISTENER, keeper::LOCK])
+}
+
+/// What came from the system has no NUL in it.
+pub(super) fn texts(words: impl IntoIterator<Item = OsString>) -> Vec<CString> {
+    words.into_iter().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
+}
+
+/// The environment that this process was started with.
+pub(super) fn environment() -> Vec<CString> {
+    texts(std::env::vars_os().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        name
+    }))
+}
