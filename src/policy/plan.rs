@@ -73,7 +73,8 @@ fn action(wanted: Option<&ServiceSpec>, present: Option<Present<'_>>) -> Action 
 }
 
 fn changed(old: &ServiceSpec, new: &ServiceSpec, up: bool) -> Action {
-    let process = old.process != new.process;
+    // A spec without a command stands for one that nobody remembers: what runs may well be what the conf says.
+    let process = old.process != new.process && !old.process.cmd.is_empty();
     match (old.enabled, new.enabled) {
         _ if old == new => Action::Keep,
         (true, false) => Action::Stop,
