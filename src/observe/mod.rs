@@ -5,6 +5,7 @@
 
 pub(crate) mod journal;
 mod line_writer;
+pub(crate) mod notes;
 mod rotating;
 
 pub(crate) use line_writer::{LineWriter, Target};
