@@ -33,6 +33,11 @@ impl Memory {
         look(&mut self.0.lock().unwrap())
     }
 
+    /// Whether this is the last clone: a thread that had one has ended.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         self.with(|content| content.bytes.clone().unwrap_or_default())
     }

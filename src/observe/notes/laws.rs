@@ -112,6 +112,8 @@ fn live_through(steps: Vec<Step>) -> History {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Where a kill -9 or a full disk ends the file: for each service there is its newest whole line before that.
     #[test]
     fn a_cut_file_says_what_was_true_before_the_cut(steps in steps(), cut: Index) {

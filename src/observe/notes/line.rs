@@ -141,17 +141,27 @@ fn write(to: &mut Vec<u8>, line: &Written<'_>) {
     let start = to.len();
     to.extend_from_slice(&[b' '; CHECK]);
     serde_json::to_writer(&mut *to, line).expect("a Vec takes everything, and fields of a struct are named by strings");
-    let check = crc32fast::hash(&to[start + CHECK..]);
-    to[start..start + CHECK - 1].copy_from_slice(format!("{check:08x}").as_bytes());
+    let check = check_of(&to[start + CHECK..]);
+    to[start..start + CHECK].copy_from_slice(&check);
     to.push(b'\n');
+}
+
+/// The check and the space before a JSON text.
+fn check_of(json: &[u8]) -> [u8; CHECK] {
+    let mut digits = crc32fast::hash(json);
+    let mut check = [b' '; CHECK];
+    for place in check[..CHECK - 1].iter_mut().rev() {
+        *place = b"0123456789abcdef"[(digits & 15) as usize];
+        digits >>= 4;
+    }
+    check
 }
 
 impl Line {
     /// Reads a line without its newline; none if it is damaged.
     pub(super) fn read(line: &[u8]) -> Option<Self> {
         let (check, json) = line.split_at_checked(CHECK)?;
-        let check = str::from_utf8(check).ok()?.strip_suffix(' ')?;
-        if u32::from_str_radix(check, 16) != Ok(crc32fast::hash(json)) {
+        if *check != check_of(json) {
             return None;
         }
         serde_json::from_slice::<Written<'_>>(json).ok()?.read()
@@ -270,6 +280,11 @@ mod tests {
         assert!(Line::read(&whole).is_some());
         for at in 0..whole.len() {
             assert_eq!(Line::read(&whole[..at]), None, "cut at {at}");
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                assert_eq!(Line::read(&flipped), None, "{}", flipped.escape_ascii());
+            }
         }
         for text in [r#"{"service":"../web","note":"n"}"#, r#"{"service":"web","note":{"hex":"0g"}}"#, "7", "{}}"] {
             assert_eq!(Line::read(&line(text)), None, "{text}");

@@ -294,15 +294,15 @@ mod tests {
     fn a_grown_file_is_made_anew_by_itself() {
         let memory = Memory::new();
         let notes = start(memory.clone(), NEVER);
-        let mut note = 0;
-        while memory.with(|content| content.replacements) < 4 {
-            note += 1;
+        for note in 1..=500 {
             notes.put(&id("web"), format!("{note:0>10000}").as_bytes(), None);
             notes.flush_blocking(WATCHDOG).unwrap();
         }
         drop(notes);
+        let replacements = memory.with(|content| content.replacements);
+        assert!((3..10).contains(&replacements), "made anew {replacements} times");
         assert!(memory.bytes().len() < 2 << 20);
-        assert_eq!(memory.recalled().services[&id("web")].note, format!("{note:0>10000}").into_bytes());
+        assert_eq!(memory.recalled().services[&id("web")].note, format!("{:0>10000}", 500).into_bytes());
     }
 
     #[test]
@@ -314,6 +314,7 @@ mod tests {
         notes.put(&id("web"), b"1", None);
         drop(pass);
         drop(notes);
+        assert!(memory.is_alone());
         assert_eq!(memory.recalled().services[&id("web")].note, b"1");
 
         let (disk, entered, pass) = Gated::new(Memory::new());
@@ -328,6 +329,7 @@ mod tests {
         let notes = start(Panicking, NEVER);
         assert!(matches!(*notes.written().await.unwrap_err(), NotesError::Ended));
         notes.put(&id("web"), b"1", None);
+        assert_eq!(notes.ended.recv_timeout(WATCHDOG), Err(RecvTimeoutError::Disconnected));
         assert!(matches!(*notes.flush_blocking(WATCHDOG).unwrap_err(), NotesError::Ended));
     }
 }
