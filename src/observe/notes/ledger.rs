@@ -78,7 +78,6 @@ impl Ledger {
     fn remove(&mut self, service: ServiceId) {
         let Some(entry) = self.entries.get_mut(&service) else { return };
         entry.state = None;
-        entry.conf_written = false;
         if !std::mem::replace(&mut entry.behind, true) {
             self.behind.push(service);
         }
