@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,7 @@ use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
 use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown, Subscribe, TakeOver};
-use crate::keeper::{self, Client, Inheritance, Line, Wish};
+use crate::keeper::{self, Client, Header, Inheritance, Line, Notes, Wish};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, Place};
 use crate::service::{Herd, RunNumbers};
@@ -35,7 +36,9 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
         |number| os::given(number).map_err(|source| io_error("find what a keeper gives a herder".to_owned(), source));
     let (line, listener, _lock) = (given(os::FIRST_GIVEN)?, given(keeper::LISTENER)?, given(keeper::LOCK)?);
     let lines = journal::open(&places.state_dir)?;
-    let (inheritance, line) = keeper::inherit(line)?;
+    let (mut inheritance, line) = keeper::inherit(line)?;
+    let journal = places.state_dir.join("runs").join("notes");
+    let notes = recall(&journal, &mut inheritance);
     if inheritance.services.is_empty() {
         greet(places, inheritance.pid);
     }
@@ -45,10 +48,40 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
             .build()
             .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
     });
-    let result = system.block_on(live(places, inheritance, line, listener.into(), detached));
+    let result = system.block_on(live(places, inheritance, notes, line, listener.into(), detached));
+    if result.is_ok() {
+        // A stop holds until the end of the herd. An error says that nothing was written.
+        let _ = std::fs::remove_file(journal);
+    }
     log::info!("ended");
     drop(lines);
     result
+}
+
+/// The journal of notes, after what it says of services that the keeper does not know.
+fn recall(path: &Path, inheritance: &mut Inheritance) -> Option<Notes> {
+    let boot = match os::boot_id() {
+        Ok(id) => id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(error) => {
+            log::error!("cannot read the boot id: {error}; what the services do is not written down");
+            return None;
+        }
+    };
+    let today = Header { boot, herd: inheritance.herd };
+    match Notes::open(path.to_owned(), today.clone()) {
+        Ok((notes, recalled)) => {
+            if recalled.damaged > 0 {
+                log::warn!("{} lines of the journal of notes are damaged", recalled.damaged);
+            }
+            inheritance.complete(recalled, &today);
+            Some(notes)
+        }
+        Err(error) => {
+            let why = error.source().map(ToString::to_string).unwrap_or_default();
+            log::error!("{error}: {why}; what the services do is not written down");
+            None
+        }
+    }
 }
 
 fn greet(places: &Places, pid: u32) {
@@ -60,12 +93,13 @@ fn greet(places: &Places, pid: u32) {
 async fn live(
     places: &Places,
     mut inheritance: Inheritance,
+    notes: Option<Notes>,
     line: Line,
     listener: UnixListener,
     detached: bool,
 ) -> Result<(), StartError> {
     let line_error = |source| io_error("hear the keeper".to_owned(), source);
-    let (keeper, wishes) = Client::start(line, &inheritance).map_err(line_error)?;
+    let (keeper, wishes) = Client::start(line, &inheritance, notes).map_err(line_error)?;
     let services = std::mem::take(&mut inheritance.services);
     let identity = identity(places, &inheritance);
     let herd = Herd {
@@ -78,7 +112,7 @@ async fn live(
     let access = Access::of_this_process(None);
     let herder = Herder::new(herd, Some(places.source().into())).start();
     herder.do_send(TakeOver(services));
-    tokio::task::spawn_local(pass_on(wishes, herder.clone(), inheritance.pid));
+    tokio::task::spawn_local(pass_on(wishes, herder.clone(), keeper.clone(), inheritance.pid));
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same. A directory that
     // hangs does not keep it from answering for ever, nor from ending.
     // An error is a herder that panicked, or the end of the time.
@@ -100,12 +134,13 @@ async fn live(
     // An error is a herder that panicked: nothing of the herd can be reached any more.
     herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)))?;
     server.close().await;
+    keeper.close_notes();
     keeper.over().await;
     Ok(())
 }
 
 /// Does what is asked of the daemon by a signal, of which the keeper tells.
-async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>, keeper: u32) {
+async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>, keeper: Client, pid: u32) {
     while let Some(wish) = wishes.recv().await {
         match wish {
             Wish::Shutdown => herder.do_send(Shutdown),
@@ -115,7 +150,8 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
             }
             Wish::KeeperGone => {
                 log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
-                let error = succeed(keeper);
+                keeper.flush();
+                let error = succeed(pid);
                 log::error!("cannot become the keeper: {error}; the next daemon finds what lives");
                 std::process::exit(1);
             }

@@ -1,9 +1,10 @@
 //! The Herder itself: what it holds, and the messages that only look or pass on.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::rc::Rc;
 
-use actix::{Actor, Context, Handler, MessageResult};
+use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::farewell::Farewell;
@@ -79,10 +80,13 @@ impl Handler<Survey> for Herder {
 }
 
 impl Handler<Command> for Herder {
-    type Result = Result<(), UnknownServices>;
+    type Result = ResponseFuture<Result<(), UnknownServices>>;
 
+    /// Answered once it holds over the end of every process of the daemon.
     fn handle(&mut self, Command { ids, order }: Command, _: &mut Self::Context) -> Self::Result {
-        self.known(&ids, order)?;
+        if let Err(unknown) = self.known(&ids, order) {
+            return Box::pin(ready(Err(unknown)));
+        }
         let input = match order {
             Order::Start => Input::Start(Because::Operator),
             Order::Stop => Input::Stop(Because::Operator),
@@ -90,12 +94,19 @@ impl Handler<Command> for Herder {
         };
         // In a herd that ends, nothing begins.
         if self.farewell.is_some() && order != Order::Stop {
-            return Ok(());
+            return Box::pin(ready(Ok(())));
         }
-        for child in ids.iter().filter_map(|id| self.roster.entries.get(id)?.child.as_ref()) {
-            child.addr.do_send(Instruct(input));
-        }
-        Ok(())
+        let children = ids.iter().filter_map(|id| self.roster.entries.get(id)?.child.as_ref());
+        let told: Vec<_> = children.map(|child| child.addr.send(Instruct(input))).collect();
+        let spawner = Rc::clone(&self.herd.spawner);
+        Box::pin(async move {
+            for told in told {
+                // An error is an actor that panicked; what it was told is lost with it.
+                let _ = told.await;
+            }
+            spawner.kept().await;
+            Ok(())
+        })
     }
 }
 

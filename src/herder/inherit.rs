@@ -12,6 +12,7 @@ use crate::conf::{AnyAccounts, Settings, lower};
 use crate::keeper::Inherited;
 use crate::model::{Moment, RunId, ServiceSpec, Wanted};
 use crate::policy::{Because, Lifecycle, Note, Phase, Rules};
+use crate::process::Memo;
 
 /// Go on with these services where another herder left them.
 #[derive(Message)]
@@ -56,7 +57,10 @@ impl Herder {
         });
         let spec = Arc::new(spec);
         let life = Lifecycle::of(note, Rules::from(&*spec));
-        let wish = Wish { spec: Some(spec), conf: PathBuf::new(), problems: Vec::new() };
+        // It may be known from the journal only, and a herder that ends now has a successor.
+        let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
+        self.herd.spawner.keep(service, memo);
+        let wish = Wish { spec: Some(Arc::clone(&spec)), conf: PathBuf::new(), problems: Vec::new() };
         self.enlist_as(service, wish, life, ctx);
     }
 }

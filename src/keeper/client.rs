@@ -7,16 +7,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc};
 
 use super::frames;
+use super::heritage;
+use super::notes::Notes;
 use super::wire::{self, Act, BadFrame, Incoming, Outgoing, Request, Step, Tell};
 use crate::model::{Ending, LaunchError, Limit, Origin, RunId, ServiceId, Signal, Stage, StopScope};
 use crate::os::FIRST_GIVEN;
-use crate::process::{Launch, Memo, Report, Reports, Spawner, Whom};
+use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 
+/// How long is waited for the journal of notes.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Where a herder finds the control listener among its descriptors.
 pub(crate) const LISTENER: i32 = FIRST_GIVEN + 1;
 /// Where it finds the lock.
@@ -47,6 +52,8 @@ pub(crate) struct Inheritance {
     pub(crate) herd: u64,
     /// The first run number that is free.
     pub(crate) next_run: u64,
+    /// A herder has answered in this keeper's life.
+    pub(crate) answered: bool,
     /// The open files that the daemon was started with.
     pub(crate) open_files: Option<Limit>,
     /// Every service that is remembered.
@@ -93,6 +100,8 @@ struct Desk {
     heard: u64,
     said_heard: u64,
     runs: HashMap<RunId, Known>,
+    /// The journal; none where it can't be written, which is told at the start.
+    notes: Option<Notes>,
     /// The texts that the keeper has of each service that it knows.
     origins: HashMap<ServiceId, Origin>,
 }
@@ -153,9 +162,9 @@ fn inherited(slot: wire::Slot) -> Option<Inherited> {
 }
 
 fn inheritance(welcome: wire::Welcome, services: Vec<Inherited>) -> Inheritance {
-    let wire::Welcome { pid, since_ns, herd, next_run, open_files } = welcome;
+    let wire::Welcome { pid, since_ns, herd, next_run, answered, open_files } = welcome;
     let open_files = open_files.map(|(soft, hard)| Limit { soft: frames::unbound(soft), hard: frames::unbound(hard) });
-    Inheritance { pid, since_ns, herd, next_run, open_files, services }
+    Inheritance { pid, since_ns, herd, next_run, answered, open_files, services }
 }
 
 impl Client {
@@ -166,7 +175,11 @@ impl Client {
     ///
     /// # Panics
     /// Outside a tokio `LocalSet`.
-    pub(crate) fn start(line: Line, inheritance: &Inheritance) -> io::Result<(Self, mpsc::UnboundedReceiver<Wish>)> {
+    pub(crate) fn start(
+        line: Line,
+        inheritance: &Inheritance,
+        notes: Option<Notes>,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Wish>)> {
         let Line { stream, incoming, heard } = line;
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
@@ -181,6 +194,7 @@ impl Client {
             heard,
             said_heard: 0,
             runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
+            notes,
             origins: services.iter().map(|service| (service.service.clone(), service.origin.clone())).collect(),
         };
         let client = Self { desk: Rc::new(RefCell::new(desk)), wake: Rc::new(Notify::new()) };
@@ -193,6 +207,20 @@ impl Client {
     /// The herder has taken over what runs, and answers.
     pub(crate) fn ready(&self) {
         self.say(&Request::Ready);
+    }
+
+    /// Writes no more for a next life to find: the herd has ended as it should.
+    pub(crate) fn close_notes(&self) {
+        drop(self.desk.borrow_mut().notes.take());
+    }
+
+    /// Writes what is to be found by a next life, for a process that is about to become another one.
+    pub(crate) fn flush(&self) {
+        if let Some(notes) = &self.desk.borrow().notes
+            && let Err(error) = notes.flush_blocking(PATIENCE)
+        {
+            log::error!("what the services do is not all written: {error}");
+        }
     }
 
     /// The herd has ended, and so shall the keeper. Comes back once that is said.
@@ -318,15 +346,34 @@ impl Client {
 impl Spawner for Client {
     fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
         let mut desk = self.desk.borrow_mut();
-        let texts = desk.news_of(service, memo.origin);
-        let step = desk.open(service);
-        step.memo = Some(wire::Memo { stop: memo.stop.into(), note: (memo.note)(), texts });
+        let (texts, note) = (desk.news_of(service, memo.origin), (memo.note)());
+        if let Some(notes) = &desk.notes {
+            notes.put(service, &note, Some(heritage::texts(memo.origin)));
+        }
+        desk.open(service).memo = Some(wire::Memo { stop: memo.stop.into(), note, texts });
         self.wake.notify_one();
     }
 
     fn forget(&self, service: &ServiceId) {
-        self.desk.borrow_mut().origins.remove(service);
+        let mut desk = self.desk.borrow_mut();
+        desk.origins.remove(service);
+        if let Some(notes) = &desk.notes {
+            notes.remove(service);
+        }
+        drop(desk);
         self.say(&Request::Forget(service.to_string()));
+    }
+
+    fn kept(&self) -> Kept {
+        let written = self.desk.borrow().notes.as_ref().map(Notes::written);
+        Box::pin(async move {
+            let Some(written) = written else { return };
+            match tokio::time::timeout(PATIENCE, written).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::warn!("what was asked for holds while a process of this daemon lives: {error}"),
+                Err(_) => log::warn!("what was asked for holds while a process of this daemon lives: the disk hangs"),
+            }
+        })
     }
 
     fn launch(&self, launch: Launch, reports: Reports) {

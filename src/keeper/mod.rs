@@ -13,8 +13,10 @@ mod evidence;
 mod farewell;
 mod frames;
 mod herder;
+mod heritage;
 mod lines;
 mod link;
+mod notes;
 mod run;
 mod run_table;
 mod slots;
@@ -23,5 +25,6 @@ mod wire;
 
 pub(crate) use client::{Client, Inheritance, Inherited, LISTENER, LOCK, Line, LineError, Wish, inherit};
 pub(crate) use herder::HerderProgram;
+pub(crate) use notes::{Header, Notes};
 pub(crate) use run::{Ended, Keeper, Parts};
 pub(crate) use run_table::{RunTable, TableError};

@@ -104,6 +104,7 @@ impl Keeper {
             since_ns,
             herd,
             next_run,
+            answered: false,
             open_files: open_files.map(|limit| (frames::bound(limit.soft), frames::bound(limit.hard))),
         };
         let (epoll, signals) = (Rc::new(Epoll::new()?), Signals::take()?);
@@ -220,7 +221,7 @@ impl Keeper {
     }
 
     fn welcome(&self) -> Welcome {
-        Welcome { next_run: self.slots.next_run(), ..self.beginning }
+        Welcome { next_run: self.slots.next_run(), answered: self.answered, ..self.beginning }
     }
 
     fn take_signals(&mut self) {

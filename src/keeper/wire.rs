@@ -126,6 +126,8 @@ pub(super) struct Welcome {
     pub(super) herd: u64,
     /// The first run number that is free.
     pub(super) next_run: u64,
+    /// A herder has answered in this keeper's life.
+    pub(super) answered: bool,
     /// The open files that the daemon was started with, soft and hard, none being unlimited.
     pub(super) open_files: Option<(Option<u64>, Option<u64>)>,
 }

@@ -16,4 +16,4 @@ pub use direct::{DirectSpawner, LAUNCH_LIMIT};
 pub use environment::Baseline;
 pub use launch::{Credentials, Launch, Memo, Output, Sink};
 pub use prepare::{Place, prepare, takes_time};
-pub use spawner::{Report, Reports, Spawner, Whom};
+pub use spawner::{Kept, Report, Reports, Spawner, Whom};

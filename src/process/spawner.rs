@@ -1,5 +1,6 @@
 //! What a spawner promises.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Launch, Memo};
@@ -23,6 +24,11 @@ pub trait Spawner {
     /// A service has left the herd: nothing is kept of it any more.
     fn forget(&self, service: &ServiceId) {
         let _ = service;
+    }
+
+    /// Resolves when what was kept until now outlives every process of this program. At once where nothing is kept.
+    fn kept(&self) -> Kept {
+        Box::pin(std::future::ready(()))
     }
 
     /// Begins a launch. That it worked, or what failed, is reported. A run id is launched at most once.
@@ -87,12 +93,18 @@ pub enum Whom {
     Tree,
 }
 
+/// See [`Spawner::kept`].
+pub type Kept = Pin<Box<dyn Future<Output = ()>>>;
+
 impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
         (**self).keep(service, memo);
     }
     fn forget(&self, service: &ServiceId) {
         (**self).forget(service);
+    }
+    fn kept(&self) -> Kept {
+        (**self).kept()
     }
     fn launch(&self, launch: Launch, reports: Reports) {
         (**self).launch(launch, reports);

@@ -1,0 +1,76 @@
+//! What a herder finds of an earlier life: what its keeper remembers, and where that is a fresh one, what the journal of
+//! notes says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::client::{Inheritance, Inherited};
+use super::notes::{Header, Kept, Recalled};
+use crate::model::{Origin, ServiceId};
+
+/// Stands between a conf and the settings that it was read with. No text of either has it.
+const BETWEEN: u8 = 0;
+
+impl Inheritance {
+    /// Adds what the journal says of this boot and the keeper does not know.
+    pub(crate) fn complete(&mut self, recalled: Recalled, today: &Header) {
+        let mut told: BTreeMap<ServiceId, Kept> = recalled.services;
+        told.retain(|_, kept| *kept.header == *today);
+        for service in &mut self.services {
+            if let (true, Some(kept)) = (service.note.is_empty(), told.remove(&service.service)) {
+                service.note = kept.note;
+                service.origin = origin(kept.conf.as_deref());
+            }
+        }
+        if self.answered {
+            // What this keeper does not know has left the herd, and the journal had no time to say so.
+            return;
+        }
+        self.services.extend(
+            told.into_iter()
+                .filter(|(id, _)| !self.knows(id))
+                .map(|(service, kept)| Inherited {
+                    service,
+                    note: kept.note,
+                    origin: origin(kept.conf.as_deref()),
+                    runs: Vec::new(),
+                })
+                .collect::<Vec<_>>(),
+        );
+    }
+
+    fn knows(&self, id: &ServiceId) -> bool {
+        self.services.iter().any(|known| known.service == *id)
+    }
+}
+
+/// The texts of a conf as the journal keeps them. Without settings they are the conf itself, and not a copy of it.
+pub(super) fn texts(origin: &Origin) -> Arc<[u8]> {
+    if origin.settings.is_empty() {
+        return Arc::clone(&origin.conf).into();
+    }
+    [origin.conf.as_bytes(), &[BETWEEN], origin.settings.as_bytes()].concat().into()
+}
+
+fn origin(texts: Option<&[u8]>) -> Origin {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+    let Some(texts) = texts else { return Origin::default() };
+    match texts.iter().position(|byte| *byte == BETWEEN) {
+        Some(at) => Origin { conf: text(&texts[..at]), settings: text(&texts[at + 1..]) },
+        None => Origin { conf: text(texts), ..Origin::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_read_back_as_they_were_kept() {
+        for (conf, settings) in [("{}", ""), ("{\"cmd\":\"ä\"}", "{\"env\":{}}"), ("", ""), ("", "x")] {
+            let kept = Origin { conf: conf.into(), settings: settings.into() };
+            let read = origin(Some(&texts(&kept)));
+            assert_eq!((&*read.conf, &*read.settings), (conf, settings));
+        }
+    }
+}
