@@ -146,6 +146,7 @@ impl Keeper {
         let mut events = Events::default();
         loop {
             self.expire();
+            self.speak();
             if let Some(ended) = self.ended() {
                 return Ok(ended);
             }
@@ -155,10 +156,9 @@ impl Keeper {
                 match number {
                     SIGNALS => self.take_signals(),
                     LINK => self.listen(),
-                    launch => self.slots.table().happened(launch),
+                    process => self.slots.table().happened(process),
                 }
             }
-            self.speak();
         }
     }
 
