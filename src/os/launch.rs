@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use super::child;
 use super::limits::{KernelLimit, number};
 use super::pidfd::Process;
-use super::raw::{self, CloneArgs};
+use super::raw::{self, CloneArgs, INTO_CGROUP};
 use super::stack::{Stack, Stacks};
 use crate::model::{LaunchError, Limit, Resource, Stage};
 
@@ -126,13 +126,15 @@ pub(super) struct Record {
 const POINTER: usize = size_of::<usize>();
 
 /// Begins a launch and returns at once. `watch` is given the pipe that will hang up when the child is done, before there
-/// is a child: what can't be watched is not begun.
+/// is a child: what can't be watched is not begun. With a `leaf`, a descriptor of a cgroup, the process begins in there.
 ///
 /// # Errors
 /// The system is out of something: descriptors, processes, memory (pipe2(2), clone3(2)), or `watch` failed. Nothing is
-/// left behind.
+/// left behind. With a leaf also what clone3(2) has against it: it is gone (ENODEV, ENOENT), has processes only in cgroups of
+/// its own (EBUSY), or the kernel is older than 5.7 (E2BIG, EINVAL). The same launch without it may succeed.
 pub(crate) fn launch(
     order: &Order,
+    leaf: Option<BorrowedFd<'_>>,
     stacks: &mut Stacks,
     watch: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
 ) -> io::Result<(Process, Flight)> {
@@ -141,7 +143,7 @@ pub(crate) fn launch(
     let mut stack = stacks.take(weight(order))?;
     let record = Record::put(order, writing.as_raw_fd(), &mut stack);
     let loan = Loan { record, stack };
-    match make_child(&loan) {
+    match make_child(&loan, leaf) {
         Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
         Err(error) => {
             stacks.give_back(loan.stack);
@@ -265,10 +267,12 @@ fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
     }
 }
 
-fn make_child(loan: &Loan) -> io::Result<Process> {
+fn make_child(loan: &Loan, leaf: Option<BorrowedFd<'_>>) -> io::Result<Process> {
     let mut pidfd: RawFd = -1;
+    let into_leaf = if leaf.is_some() { INTO_CGROUP } else { 0 };
     let args = CloneArgs {
-        flags: (libc::CLONE_VM | libc::CLONE_PIDFD) as u64,
+        flags: (libc::CLONE_VM | libc::CLONE_PIDFD) as u64 | into_leaf,
+        cgroup: leaf.map_or(0, |leaf| u64::from(leaf.as_raw_fd().unsigned_abs())),
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: loan.stack.bottom(),

@@ -6,6 +6,7 @@
 pub(crate) mod account;
 mod aside;
 mod background;
+pub(crate) mod cgroup;
 mod child;
 mod clock;
 mod epoll;
@@ -16,8 +17,11 @@ pub(crate) mod ownership;
 pub(crate) mod peer;
 mod pidfd;
 mod raw;
+#[cfg(test)]
+mod shell;
 mod stack;
 pub(crate) mod terminal;
+pub(crate) mod tree;
 
 pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};

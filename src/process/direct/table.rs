@@ -252,7 +252,7 @@ impl Table {
 
 fn begin(launch: Launch, stacks: &mut Stacks, epoll: &Epoll, token: Token) -> Result<(Process, Flight), LaunchError> {
     let order = order(launch)?;
-    os::launch(&order, stacks, |pipe| epoll.add_hangup(pipe, token.into()))
+    os::launch(&order, None, stacks, |pipe| epoll.add_hangup(pipe, token.into()))
         .map_err(|error| LaunchError { stage: Stage::Fork, errno: error.raw_os_error().unwrap_or(libc::EIO) })
 }
 
