@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
@@ -16,6 +17,13 @@ use crate::model::{Ending, Limit, Resource, StopScope};
 
 /// How long anything may take before the test has failed.
 const WATCHDOG_MS: u16 = 30_000;
+
+/// Only one test at a time has children and looks at them: what one reaps while another reads a list hides a third from it.
+/// The keeper does both in one thread.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A running script, its output in a FIFO that every descendant holds.
 pub(super) struct Shell {

@@ -4,7 +4,8 @@
 //! killed. To kill at once would be wrong in three ways. A killed process gives its children away and with them the
 //! evidence whose they are. A program that replaces its lost children would make new ones, at the speed of the killing.
 //! And a fork bomb at the limit of processes gets room for each that is killed; a stopped one keeps its place and forks no
-//! more, so that the others fail.
+//! more, so that the others fail. Nor does one that is stopped reap anybody, which would hide others from who reads its
+//! list of children.
 //!
 //! A stop is not instant: a fork that is under way on another processor comes to its end first, and the new process is not
 //! stopped. KILL is stricter: a process that has been sent it has no more children (copy_process in the kernel's
@@ -38,7 +39,8 @@ pub(crate) struct Cull {
 }
 
 /// Kills these and all that descends from them. `adopted` is asked again and again for what of the tree has become this
-/// process's own child meanwhile; it may name the same ones again.
+/// process's own child meanwhile, those that have ended included: their children may not have been listed yet. It may name
+/// the same ones again, but is quicker than what forks only if it looks at new ones alone.
 ///
 /// It does not wait for their ends, and reaps nobody.
 pub(crate) fn kill_tree(roots: Vec<Kin>, mut adopted: impl FnMut() -> Vec<Kin>) -> Cull {
@@ -69,6 +71,8 @@ struct Catch {
 struct Member {
     kin: Kin,
     killed: bool,
+    /// It has no children any more, and will have none.
+    ended: bool,
 }
 
 impl Catch {
@@ -82,7 +86,7 @@ impl Catch {
             }
             new = true;
             kin.stop();
-            self.members.insert(kin.pid(), Member { kin, killed: false });
+            self.members.insert(kin.pid(), Member { kin, killed: false, ended: false });
         }
         new
     }
@@ -90,12 +94,17 @@ impl Catch {
     /// Looks at everybody's children once. True if there was somebody new, `None` if there is no going on.
     fn look(&mut self) -> Option<bool> {
         let mut new = false;
-        let pids: Vec<u32> = self.members.keys().copied().collect();
+        let living = self.members.iter().filter(|(_, member)| !member.ended);
+        let pids: Vec<u32> = living.map(|(pid, _)| *pid).collect();
         for pid in pids {
-            let Some(member) = self.members.get(&pid) else { continue };
+            let Some(member) = self.members.get_mut(&pid) else { continue };
             self.looks += 1;
             if self.looks > LOOKS {
                 return None;
+            }
+            member.ended = member.kin.has_ended();
+            if member.ended {
+                continue;
             }
             let children = member.kin.children().ok()?;
             new |= self.take(children);

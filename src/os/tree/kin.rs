@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::super::peer::exit_descriptor;
 use super::super::pidfd::{self, NotSent, Process};
 use super::children::{children_of, scan_for_children_of};
@@ -42,6 +44,13 @@ impl Kin {
     /// Whether it still has its number: it lives, or has ended and is not reaped.
     pub(crate) fn is_there(&self) -> bool {
         self.send(0) != Err(NotSent::Gone)
+    }
+
+    /// Whether all its threads have ended. Its children are others' by then. (Its state says so too early: it is that of the
+    /// first thread.)
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut ended, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Where it belongs; `None` if it is reaped.

@@ -2,8 +2,8 @@
 //! session.
 //!
 //! `DHERDER_RUN` in the environment is for people and for programs. As evidence it is weak: a program may write over its
-//! environment (nginx, postgres and redis do), and the kernel shows it only to whoever may trace the process. The second
-//! mark is a limit on file locks (RLIMIT_LOCKS), which no kernel has enforced since 2.4.25: it goes to every descendant,
+//! environment (nginx, postgres and redis do), the kernel shows it only to whoever may trace the process, and to nobody
+//! while another program is being executed. The second mark is a limit on file locks (RLIMIT_LOCKS), which no kernel has enforced since 2.4.25: it goes to every descendant,
 //! over exec, setsid and a change of user, nobody has a reason to touch it, and all may read it (`/proc/PID/limits`).
 //!
 //! Both can be lost (a login session gets limits of its own) or forged by the program: they tell where to look among what

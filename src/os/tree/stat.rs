@@ -5,7 +5,7 @@ use std::fs;
 /// Where a process belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// The letter of its state; `Z` has ended and waits to be reaped.
+    /// The letter of its first thread's state.
     pub(crate) state: char,
     /// The process whose child it is now.
     pub(crate) parent: u32,

@@ -1,19 +1,25 @@
+use std::sync::MutexGuard;
+
 use nix::poll::PollFlags;
 
-use super::super::super::shell::{Shell, wait};
+use super::super::super::shell::{Shell, alone, wait};
 use super::super::Unusable;
 use super::*;
 use crate::model::{Ending, Signal};
 
 /// A place of the test's own; `None`, and a word about it, where the machine has none to offer.
-struct Trial(Option<Place>);
+struct Trial {
+    place: Option<Place>,
+    _alone: MutexGuard<'static, ()>,
+}
 
 impl Trial {
     fn begin(name: &str) -> Option<Self> {
+        let _alone = alone();
         // 16 digits as a herd's, and as good as unique.
         let number = fastrand::u64(..);
         match Place::open(&format!("{number:016x}")) {
-            Ok(place) => Some(Self(Some(place))),
+            Ok(place) => Some(Self { place: Some(place), _alone }),
             Err(unusable) => {
                 let why = std::error::Error::source(&unusable).map(ToString::to_string).unwrap_or_default();
                 eprintln!("{name}: not tried: {unusable} ({why})");
@@ -24,13 +30,13 @@ impl Trial {
     }
 
     fn place(&self) -> &Place {
-        self.0.as_ref().unwrap()
+        self.place.as_ref().unwrap()
     }
 }
 
 impl Drop for Trial {
     fn drop(&mut self) {
-        let place = self.0.take().unwrap();
+        let place = self.place.take().unwrap();
         for (service, _) in place.leaves().unwrap_or_default() {
             if let Ok(Some(leaf)) = place.existing(&service)
                 && let Ok(mut occupancy) = leaf.occupancy()
@@ -55,9 +61,9 @@ fn id(text: &str) -> ServiceId {
 
 /// A main process that goes, a double-forked grandchild in a session of its own, and a child of that in another.
 const ESCAPING: &str = "(setsid sh -c '
-    setsid sh -c \"echo deep \\$\\$; exec sleep 1000\" &
-    echo middle $$; exec sleep 1000' &)
-    echo main $$; exec sleep 1000";
+    setsid sh -c \"echo deep \\$\\$; exec sleep 60\" &
+    echo middle $$; exec sleep 60' &)
+    echo main $$; exec sleep 60";
 
 #[test]
 fn a_leaf_ends_with_all_that_has_escaped_in_it() {
@@ -104,7 +110,7 @@ fn a_leaf_is_used_again_and_removed_with_what_was_made_in_it() {
     let leaf = place.leaf(&web).unwrap();
     let lower = place.path().join("_cgroup.procs/a/b");
     std::fs::create_dir_all(&lower).unwrap();
-    let script = format!("echo $$ > {}/cgroup.procs; echo moved $$; exec sleep 1000", lower.display());
+    let script = format!("echo $$ > {}/cgroup.procs; echo moved $$; exec sleep 60", lower.display());
     let mut shell = Shell::run(&script, &[], Vec::new(), Some(leaf.as_fd())).unwrap();
     let pid = shell.number("moved");
     assert_eq!(leaf.members().unwrap(), [pid]);
@@ -127,7 +133,7 @@ fn the_next_daemon_finds_the_place_and_who_is_in_it() {
     let place = trial.place();
     let leaf = place.leaf(&id("db")).unwrap();
     drop(place.leaf(&id("web")).unwrap());
-    let mut shell = Shell::run("echo main $$; exec sleep 1000", &[], Vec::new(), Some(leaf.as_fd())).unwrap();
+    let mut shell = Shell::run("echo main $$; exec sleep 60", &[], Vec::new(), Some(leaf.as_fd())).unwrap();
     shell.number("main");
 
     let prefix = place.path().file_name().unwrap().to_str().unwrap().strip_prefix("daemonherder-").unwrap();

@@ -54,6 +54,7 @@ unsafe extern "C" fn rest(_: *mut c_void) -> ! {
 
 #[test]
 fn whoever_has_the_number_of_one_that_is_gone_is_left_alone() {
+    let _alone = alone();
     let shell = Shell::run("exit 0", &[], Vec::new(), None).unwrap();
     let (held, again) = (Kin::of(&shell.process).unwrap(), Kin::of(&shell.process).unwrap());
     let pid = held.pid();
