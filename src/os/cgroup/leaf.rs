@@ -18,6 +18,9 @@ pub(crate) struct Leaf(OwnedFd);
 ///
 /// As long as it is open, its descriptor has an error condition after each change, until it is asked again: what waits for
 /// hang-ups ([`Epoll::add_hangup`](crate::os::Epoll::add_hangup)) is told of it. It must have been asked once before.
+///
+/// The kernel tells of two changes no sooner than 10 ms after one another (CGROUP_FILE_NOTIFY_MIN_INTV in its
+/// kernel/cgroup/cgroup.c), and the launch was one: who asks first, and waits only if the leaf is populated, saves that.
 #[derive(Debug)]
 pub(crate) struct Occupancy(File);
 
@@ -73,7 +76,9 @@ impl Leaf {
             let file = self.file(directory.join("cgroup.procs"));
             match file.and_then(read) {
                 // 0 is one that this process's pid namespace does not show.
-                Ok(text) => members.extend(text.lines().filter_map(|line| line.parse().ok()).filter(|pid: &u32| *pid != 0)),
+                Ok(text) => {
+                    members.extend(text.lines().filter_map(|line| line.parse().ok()).filter(|pid: &u32| *pid != 0))
+                }
                 // It was removed meanwhile, or holds threads of processes that an upper one lists.
                 Err(error) if gone(&error) || error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
                 Err(error) => return Err(error),

@@ -47,7 +47,12 @@ fn reap(orphan: Kin) {
 }
 
 /// With which mark, and whether the main process has ended before somebody looks.
-fn escaped_grandchildren_are_killed(env: &[&str], limits: Vec<(Resource, crate::model::Limit)>, run: RunId, crash: bool) {
+fn escaped_grandchildren_are_killed(
+    env: &[&str],
+    limits: Vec<(Resource, crate::model::Limit)>,
+    run: RunId,
+    crash: bool,
+) {
     let _alone = alone();
     become_subreaper().unwrap();
     let mut shell = Shell::run(ESCAPING, env, limits, None).unwrap();

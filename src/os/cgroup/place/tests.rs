@@ -71,6 +71,8 @@ fn a_leaf_ends_with_all_that_has_escaped_in_it() {
     let place = trial.place();
     let leaf = place.leaf(&id("web")).unwrap();
     assert!(!leaf.is_populated().unwrap());
+    let counted = place.path().join("_web/memory.events").exists();
+    assert_eq!(leaf.oom_kills(), counted.then_some(0));
     let mut shell = Shell::run(ESCAPING, &[], Vec::new(), Some(leaf.as_fd())).unwrap();
     let mut pids = ["main", "middle", "deep"].map(|word| shell.number(word)).to_vec();
 

@@ -11,7 +11,7 @@ use super::super::super::raw::{self, CloneArgs, syscall};
 use super::super::super::stack::Stacks;
 use super::*;
 
-/// Somebody with this number, which takes root.
+/// Somebody with this number, and a child. To give a number takes root.
 fn stranger(pid: u32) -> Option<Process> {
     let mut stacks = Stacks::default();
     let stack = stacks.take(0).unwrap();
@@ -41,9 +41,10 @@ fn stranger(pid: u32) -> Option<Process> {
 
 unsafe extern "C" fn rest(_: *mut c_void) -> ! {
     let time: [i64; 2] = [60, 0];
-    // SAFETY: it uses no descriptor, and the time lives over the call.
+    // SAFETY: it uses no descriptor, its child has memory of its own, and the time lives over the call.
     unsafe {
         syscall(libc::SYS_close_range, [0, u32::MAX as usize, 0, 0, 0, 0]);
+        syscall(libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0, 0, 0]);
         syscall(libc::SYS_nanosleep, [ptr::from_ref(&time) as usize, 0, 0, 0, 0, 0]);
     }
     loop {
@@ -56,7 +57,8 @@ unsafe extern "C" fn rest(_: *mut c_void) -> ! {
 fn whoever_has_the_number_of_one_that_is_gone_is_left_alone() {
     let _alone = alone();
     let shell = Shell::run("exit 0", &[], Vec::new(), None).unwrap();
-    let (held, again) = (Kin::of(&shell.process).unwrap(), Kin::of(&shell.process).unwrap());
+    let held = Kin::of(&shell.process).unwrap();
+    let again = Kin::of(&shell.process).unwrap();
     let pid = held.pid();
     assert!(held.is_there());
     Shell::reap(shell.process);
@@ -66,8 +68,20 @@ fn whoever_has_the_number_of_one_that_is_gone_is_left_alone() {
     assert!(!held.is_there());
     assert_eq!(held.facts(), None);
     assert_eq!(held.signal(Signal::KILL), Err(NotSent::Gone));
+    let strangers = Kin::open(pid).unwrap();
+    let child = loop {
+        // It has been made, and makes its child now.
+        if let Some(child) = strangers.children().unwrap().pop() {
+            break child;
+        }
+        std::thread::yield_now();
+    };
+    assert!(held.children().unwrap().is_empty(), "they are of another parent with its number");
+    assert!(kin::held([child.pid()], std::process::id()).unwrap().is_empty(), "it is no child of this process");
     assert_eq!(kill_tree(vec![again], Vec::new), Cull { killed: 0, spared: Vec::new(), whole: true });
-    assert_eq!(stranger.state().map(|state| state == 'Z' || state == 'T'), Some(false));
-    stranger.signal(Signal::KILL).unwrap();
+    let states = [&strangers, &child].map(|kin| kin.facts().unwrap().state);
+    assert!(states.iter().all(|state| *state == 'S'), "{states:?}");
+    let cull = kill_tree(vec![strangers], Vec::new);
+    assert_eq!((cull.killed, cull.whole), (2, true));
     assert!(matches!(Shell::reap(stranger), Ending::Killed { signal: Signal::KILL, .. }));
 }
