@@ -7,9 +7,10 @@
 use std::ffi::c_void;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -35,31 +36,43 @@ pub(super) fn prove(place: BorrowedFd<'_>, path: &Path) -> Result<(), Unusable> 
     let make = |source: io::Error| Unusable::Make { path: path(), source };
     match mkdirat(place, NAME, Mode::from_bits_truncate(0o755)) {
         // A daemon that was killed in its trial has left it.
-        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Ok(()) | Err(Errno::EEXIST) => {}
         Err(error) => return Err(make(error.into())),
     }
     let leaf = Leaf::open(place, Path::new(NAME)).map_err(make)?;
-    let tried = live_and_die(&leaf, &path);
+    let tried = live_and_die(&leaf, path);
     // What can't be removed is in nobody's way, and is used by the next trial.
     let _ = unlinkat(place, NAME, UnlinkatFlags::RemoveDir);
     tried
 }
 
-fn live_and_die(leaf: &Leaf, path: impl Fn() -> std::path::PathBuf) -> Result<(), Unusable> {
+fn live_and_die(leaf: &Leaf, path: impl Fn() -> PathBuf) -> Result<(), Unusable> {
     let stack = Stacks::default().take(0).map_err(|source| Unusable::Begin { path: path(), source })?;
     let process = begin(leaf, &stack).map_err(|source| Unusable::Begin { path: path(), source })?;
     let killed = leaf.kill();
-    if killed.is_err() {
+    let with_leaf = killed.is_ok() && ends(&process);
+    if !with_leaf {
         // It need not live out its time.
         let _ = process.signal(Signal::KILL);
+        ends(&process);
     }
-    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    let in_time = poll(&mut ended, PollTimeout::from(PATIENCE_MS));
     let ending = process.reap(StopScope::Main);
     killed.map_err(|source| Unusable::Kill { path: path(), source })?;
-    match (in_time, ending) {
-        (Ok(1), Ok(Ending::Killed { signal: Signal::KILL, .. })) => Ok(()),
+    match (with_leaf, ending) {
+        (true, Ok(Ending::Killed { signal: Signal::KILL, .. })) => Ok(()),
         _ => Err(Unusable::Survived { path: path() }),
+    }
+}
+
+/// Waits for its end. False if that takes too long.
+fn ends(process: &Process) -> bool {
+    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut ended, PollTimeout::from(PATIENCE_MS)) {
+            // Its own end is a signal to this process, for one.
+            Err(Errno::EINTR) => {}
+            ended => return ended == Ok(1),
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Trees of real processes, below a test that is their subreaper.
 
+mod reuse;
+
 use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
@@ -136,4 +139,28 @@ fn what_children_there_are_is_known_with_and_without_lists() {
     assert!(children::children_of(0x7fff_ffff).unwrap().is_empty());
 }
 
-mod reuse;
+#[test]
+fn nobody_is_killed_before_all_are_stopped() {
+    let _alone = alone();
+    let mut shell = Shell::run("sleep 60 & sleep 60 & echo main $$; wait", &[], Vec::new(), None).unwrap();
+    shell.number("main");
+    let root = Kin::of(&shell.process).unwrap();
+    let mut all = root.children().unwrap();
+    all.push(Kin::of(&shell.process).unwrap());
+    let mut asked = 0;
+    let watchdog = Instant::now() + Duration::from_secs(30);
+    let cull = kill_tree(vec![root], || {
+        asked += 1;
+        // By the second question the children have been found.
+        while asked == 2 && all.iter().any(|kin| kin.facts().unwrap().state != 'T') {
+            assert!(!all.iter().any(Kin::has_ended), "killed while others ran");
+            assert!(Instant::now() < watchdog, "not stopped");
+            std::thread::yield_now();
+        }
+        Vec::new()
+    });
+    assert_eq!((cull.killed, cull.whole), (3, true));
+    assert!(asked > 2);
+    shell.all_gone();
+    Shell::reap(shell.process);
+}
