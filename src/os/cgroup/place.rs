@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{UnlinkatFlags, mkdir, unlinkat};
 
 use super::leaf::Leaf;
 use super::spot::{Spot, spot};
@@ -37,9 +37,9 @@ impl Place {
         let Spot { directory: above, gives } = spot()?;
         let path = above.join(format!("daemonherder-{prefix}"));
         let make = |source: io::Error| Unusable::Make { path: path.clone(), source };
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(make(error)),
-            Ok(()) | Err(_) => {}
+        match mkdir(&path, Mode::from_bits_truncate(0o755)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(make(error.into())),
         }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let directory = open(&path, flags, Mode::empty()).map_err(|error| make(error.into()))?;
