@@ -218,7 +218,11 @@ impl Slots {
         match room.and(slot.place.as_ref().ok_or(REFUSED)) {
             Ok(place) => {
                 let uid = order.ids.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |ids| ids.uid);
-                let trace = Trace { number: Some(records.begin(place, run, uid)), lock: Some(lock.as_fd()) };
+                let trace = Trace {
+                    number: Some(records.begin(place, run, uid)),
+                    lock: Some(lock.as_fd()),
+                    ..Trace::default()
+                };
                 table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
             }
             Err(error) => {

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use super::child;
 use super::limits::{KernelLimit, number};
 use super::pidfd::Process;
-use super::raw::{self, CloneArgs};
+use super::raw::{self, CloneArgs, INTO_CGROUP};
 use super::shared_file::PidWord;
 use super::stack::{Stack, Stacks};
 use crate::model::{LaunchError, Limit, Resource, Stage};
@@ -135,6 +135,8 @@ const POINTER: usize = size_of::<usize>();
 pub(crate) struct Trace<'a> {
     /// Where the kernel stores the child's number, before the child's first instruction.
     pub(crate) number: Option<PidWord>,
+    /// The cgroup that it begins in.
+    pub(crate) leaf: Option<BorrowedFd<'a>>,
     /// A lock that the child holds open until it executes its program. A number from 5 on.
     pub(crate) lock: Option<BorrowedFd<'a>>,
 }
@@ -144,7 +146,8 @@ pub(crate) struct Trace<'a> {
 ///
 /// # Errors
 /// The system is out of something: descriptors, processes, memory (pipe2(2), clone3(2)), or `watch` failed. Nothing is
-/// left behind.
+/// left behind. With a leaf also what clone3(2) has against it: it is gone (ENODEV, ENOENT), has processes only in cgroups of
+/// its own (EBUSY), or the kernel is older than 5.7 (E2BIG, EINVAL). The same launch without it may succeed.
 pub(crate) fn launch(
     order: &Order,
     stacks: &mut Stacks,
@@ -157,7 +160,7 @@ pub(crate) fn launch(
     let lock = trace.lock.as_ref().map(AsRawFd::as_raw_fd);
     let record = Record::put(order, writing.as_raw_fd(), lock, &mut stack);
     let loan = Loan { record, stack, number: trace.number };
-    match make_child(&loan) {
+    match make_child(&loan, trace.leaf) {
         Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
         Err(error) => {
             stacks.give_back(loan.stack);
@@ -282,12 +285,14 @@ fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
     }
 }
 
-fn make_child(loan: &Loan) -> io::Result<Process> {
+fn make_child(loan: &Loan, leaf: Option<BorrowedFd<'_>>) -> io::Result<Process> {
     let mut pidfd: RawFd = -1;
     let told = if loan.number.is_some() { libc::CLONE_PARENT_SETTID } else { 0 };
+    let into_leaf = if leaf.is_some() { INTO_CGROUP } else { 0 };
     let args = CloneArgs {
-        flags: (libc::CLONE_VM | libc::CLONE_PIDFD | told) as u64,
+        flags: (libc::CLONE_VM | libc::CLONE_PIDFD | told) as u64 | into_leaf,
         parent_tid: loan.number.as_ref().map_or(0, PidWord::address),
+        cgroup: leaf.map_or(0, |leaf| u64::from(leaf.as_raw_fd().unsigned_abs())),
         pidfd: (&raw mut pidfd) as u64,
         exit_signal: libc::SIGCHLD as u64,
         stack: loan.stack.bottom(),

@@ -6,6 +6,7 @@
 pub(crate) mod account;
 mod aside;
 mod background;
+pub(crate) mod cgroup;
 mod child;
 mod clock;
 mod epoll;
@@ -21,15 +22,20 @@ mod pidfd;
 mod raw;
 mod role;
 mod shared_file;
+#[cfg(test)]
+mod shell;
 mod signals;
 mod stack;
 mod stat;
 pub(crate) mod terminal;
+pub(crate) mod tree;
 
 pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};
 pub use clock::Clock;
 pub(crate) use epoll::{Epoll, Events};
+#[cfg(test)]
+pub(crate) use exit_info::exit_of;
 pub(crate) use identity::{Identity, boot_id, find, open as open_process};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, Trace, launch};
 pub(crate) use limits::{open_files, raise_open_files};

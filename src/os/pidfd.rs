@@ -170,27 +170,44 @@ impl Process {
     }
 
     fn send(&self, number: i32) -> Result<(), NotSent> {
-        let info = ptr::null::<libc::siginfo_t>();
-        let result = match &self.fd {
-            // SAFETY: without a siginfo_t the call takes no memory (pidfd_send_signal(2)).
-            Some(fd) => unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), number, info, 0) },
-            // SAFETY: sending a signal touches no memory; the number is that of our own child, which is not reaped.
-            None => i64::from(unsafe { libc::kill(self.pid, number) }),
-        };
-        if result == 0 {
-            return Ok(());
-        }
-        match io::Error::last_os_error().raw_os_error() {
-            Some(libc::EPERM) => Err(NotSent::NotPermitted(self.real_uid().unwrap_or(0))),
-            _ => Err(NotSent::Gone),
+        match &self.fd {
+            Some(fd) => send(fd.as_fd(), self.pid, number),
+            None => send_by_number(self.pid, number),
         }
     }
+}
 
-    /// The user whose process it is now (proc_pid_status(5)).
-    fn real_uid(&self) -> Option<u32> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+/// Sends a signal, or with the number 0 none, to the process of a pidfd. `pid` is its number, for the answer only.
+pub(super) fn send(pidfd: BorrowedFd<'_>, pid: i32, number: i32) -> Result<(), NotSent> {
+    let info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo_t the call takes no memory (pidfd_send_signal(2)).
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, info, 0) };
+    if result == 0 {
+        return Ok(());
     }
+    not_sent(pid)
+}
+
+/// As [`send`], to a child that is not reaped.
+fn send_by_number(pid: i32, number: i32) -> Result<(), NotSent> {
+    // SAFETY: sending a signal touches no memory; the number is that of our own child, which is not reaped.
+    if unsafe { libc::kill(pid, number) } == 0 {
+        return Ok(());
+    }
+    not_sent(pid)
+}
+
+fn not_sent(pid: i32) -> Result<(), NotSent> {
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::EPERM) => Err(NotSent::NotPermitted(real_uid(pid).unwrap_or(0))),
+        _ => Err(NotSent::Gone),
+    }
+}
+
+/// The user whose process it is now (proc_pid_status(5)).
+fn real_uid(pid: i32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
 }
 
 impl Process {

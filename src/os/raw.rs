@@ -11,7 +11,7 @@ use std::ffi::c_void;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("launching is written for x86_64 and aarch64; other machines need their system call and clone3 here");
 
-/// The arguments of clone3(2), as far as its first version (Linux 5.3) has them.
+/// The arguments of clone3(2), in its third version (Linux 5.7).
 #[repr(C)]
 #[derive(Debug, Default)]
 pub(super) struct CloneArgs {
@@ -24,7 +24,25 @@ pub(super) struct CloneArgs {
     pub(super) stack: u64,
     pub(super) stack_size: u64,
     pub(super) tls: u64,
+    pub(super) set_tid: u64,
+    pub(super) set_tid_size: u64,
+    /// A descriptor of the cgroup to begin in, where the flags have `CLONE_INTO_CGROUP`.
+    pub(super) cgroup: u64,
 }
+
+impl CloneArgs {
+    /// How much of it the kernel is told. One that knows only the first version (Linux 5.3) refuses to be told of more, so
+    /// what is not used is left out.
+    fn size(&self) -> usize {
+        if self.flags & INTO_CGROUP == 0 && self.set_tid_size == 0 { FIRST_VERSION } else { size_of::<Self>() }
+    }
+}
+
+/// `CLONE_INTO_CGROUP`: to begin in a cgroup rather than to be moved there. The libc crate has it in 32 bits on glibc.
+pub(super) const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// CLONE_ARGS_SIZE_VER0 in the kernel's include/uapi/linux/sched.h.
+const FIRST_VERSION: usize = 64;
 
 /// Where a child begins.
 pub(super) type Entry = unsafe extern "C" fn(*mut c_void) -> !;
@@ -97,7 +115,7 @@ pub(super) unsafe fn clone3(args: &CloneArgs, entry: Entry, argument: *mut c_voi
             in("r8") entry,
             in("r9") argument,
             inlateout("rax") libc::SYS_clone3 as isize => result,
-            in("rdi") args, in("rsi") size_of::<CloneArgs>(),
+            in("rdi") args, in("rsi") args.size(),
             out("rcx") _, out("r11") _,
             options(nostack),
         );
@@ -130,7 +148,7 @@ pub(super) unsafe fn clone3(args: &CloneArgs, entry: Entry, argument: *mut c_voi
             in("x10") argument,
             in("x8") libc::SYS_clone3,
             inlateout("x0") args as *const CloneArgs as isize => result,
-            in("x1") size_of::<CloneArgs>(),
+            in("x1") args.size(),
             options(nostack),
         );
     }

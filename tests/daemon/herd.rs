@@ -191,6 +191,19 @@ impl Herd {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// Kills both processes of the daemon, and no other has come into being between.
+    pub(crate) fn kill_all(&mut self) {
+        // A stopped keeper makes no further herder.
+        self.signal(Signal::SIGSTOP);
+        let stat = format!("/proc/{}/stat", self.pid());
+        while !fs::read_to_string(&stat).unwrap().contains(") T ") {
+            std::thread::yield_now();
+        }
+        kill(self.herder(), Signal::SIGKILL).unwrap();
+        self.signal(Signal::SIGKILL);
+        assert_eq!(self.ended(), None);
+    }
+
     /// Waits for the end of the daemon and gives its exit code.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         let ended = self.daemon.as_ref().unwrap().ended.recv_timeout(WATCHDOG);

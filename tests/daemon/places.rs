@@ -19,8 +19,7 @@ fn a_second_daemon_on_the_same_state_says_who_runs() {
 #[test]
 fn a_lock_ends_with_its_daemon_however_that_ends() {
     let mut herd = Herd::of([]);
-    herd.signal(nix::sys::signal::Signal::SIGKILL);
-    assert_eq!(herd.ended(), None);
+    herd.kill_all();
     assert_eq!(herd.run("status").code, 3);
     herd.conf("web", &sleeper());
     herd.start();

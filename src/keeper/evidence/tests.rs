@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 use crate::keeper::RunTable;
 use crate::model::{RunId, ServiceId};
-use crate::os::{Identity, boot_id, exit_of};
+use crate::os::{Identity, boot_id};
 
 const RUN: RunId = RunId { herd: 0xab, number: 3 };
 
@@ -159,7 +159,7 @@ fn what_is_found_is_the_process_itself() {
     assert_eq!(Identity::of(process.pid(), pidfd.as_fd()).unwrap(), process.identity());
     // Once it has been reaped, the descriptor still leads to how it ended, where the kernel tells.
     drop(process);
-    assert!(matches!(exit_of(pidfd.as_fd()), Some(Ending::Exited(1)) | None));
+    assert!(matches!(crate::os::exit_of(pidfd.as_fd()), Some(Ending::Exited(1)) | None));
 }
 
 #[test]

@@ -1,0 +1,166 @@
+//! Trees of real processes, below a test that is their subreaper.
+
+mod reuse;
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::PollFlags;
+
+use super::super::shell::{Shell, alone, wait};
+use super::*;
+use crate::model::{Ending, Resource, RunId, Signal};
+
+/// A main process that goes, a double-forked grandchild in a session of its own, and a child of that in another.
+/// The one that is found by the mark in its environment executes nothing more: meanwhile its environment could not be read.
+const ESCAPING: &str = "(setsid sh -c '
+    setsid sh -c \"echo deep \\$\\$; exec sleep 60\" &
+    echo middle $$; wait' &)
+    sh -c 'echo child $$; exec sleep 60' &
+    echo main $$; wait";
+
+/// A run with a number of its own, so that tests beside this one have other marks.
+fn run() -> RunId {
+    RunId { herd: fastrand::u64(..) >> 1, number: 7 }
+}
+
+/// What belongs to a run of what has become this test's own child.
+fn adopted(run: RunId, main: u32, ended: bool) -> Vec<Kin> {
+    new_adopted(run, main, ended, |pid| pid == main)
+}
+
+fn new_adopted(run: RunId, main: u32, ended: bool, known: impl Fn(u32) -> bool) -> Vec<Kin> {
+    let runs = [Known { run, sessions: &[main], began: 0, ended }];
+    let of_run = |kin: &Kin| {
+        Orphan::look(kin, run.herd).is_some_and(|orphan| {
+            // Beside this test others have orphans, so that the last resort is not for it.
+            orphan.mark.is_some() && attribute(&orphan, &runs) == Some(run)
+        })
+    };
+    orphans(known).unwrap().into_iter().filter(of_run).collect()
+}
+
+fn numbers(kin: &[Kin]) -> Vec<u32> {
+    kin.iter().map(Kin::pid).collect()
+}
+
+fn reap(orphan: Kin) {
+    assert!(matches!(Shell::reap(orphan.into_child()), Ending::Killed { signal: Signal::KILL, .. }));
+}
+
+/// With which mark, and whether the main process has ended before somebody looks.
+fn escaped_grandchildren_are_killed(
+    env: &[&str],
+    limits: Vec<(Resource, crate::model::Limit)>,
+    run: RunId,
+    crash: bool,
+) {
+    let _alone = alone();
+    become_subreaper().unwrap();
+    let mut shell = Shell::run(ESCAPING, env, limits, None).unwrap();
+    let [main, child, middle, deep] = ["main", "child", "middle", "deep"].map(|word| shell.number(word));
+
+    let root = Kin::of(&shell.process).unwrap();
+    let below = descendants(&[Kin::of(&shell.process).unwrap()]).unwrap();
+    assert_eq!(numbers(&below), [child], "the others have let go of it");
+    let outside = adopted(run, main, false);
+    assert_eq!(numbers(&outside), [middle]);
+    let deeper = descendants(&outside).unwrap();
+    assert_eq!(numbers(&deeper), [deep]);
+
+    let mut roots = vec![root];
+    if crash {
+        shell.process.signal(Signal::KILL).unwrap();
+        wait(shell.process.fd().unwrap(), PollFlags::POLLIN);
+        roots.clear();
+    }
+    let cull = kill_tree(roots, || adopted(run, main, true));
+    assert_eq!(cull, Cull { killed: if crash { 3 } else { 4 }, spared: Vec::new(), whole: true });
+    shell.all_gone();
+    reap(Kin::of(&shell.process).unwrap());
+    // Each has been handed over to this process by the end of the one before it.
+    [below, outside, deeper].into_iter().flatten().for_each(reap);
+    assert!(adopted(run, main, true).is_empty());
+}
+
+#[test]
+fn a_stop_kills_escaped_grandchildren_by_the_mark_in_their_environment() {
+    let run = run();
+    escaped_grandchildren_are_killed(&[&format!("DHERDER_RUN={run}")], Vec::new(), run, false);
+}
+
+#[test]
+fn a_crash_leaves_no_escaped_grandchildren_by_the_mark_in_their_limits() {
+    let run = run();
+    let Some(mark) = limit_mark(run) else { return eprintln!("not tried: this process may not set the limit") };
+    escaped_grandchildren_are_killed(&[], vec![(Resource::Locks, mark)], run, true);
+}
+
+#[test]
+fn a_process_that_lives_by_forking_is_caught() {
+    let _alone = alone();
+    become_subreaper().unwrap();
+    let run = run();
+    let Some(mark) = limit_mark(run) else { return eprintln!("not tried: this process may not set the limit") };
+    // These execute programs all the time, so only the mark in their limits will do. Each one starts the next in a session of its own and ends. Should nobody catch it, it comes to an end by itself.
+    let hop = "HOP='echo left $1; test $1 -gt 0 && { setsid sh -c \"$HOP\" hop $(($1 - 1)) & }'; export HOP
+        sh -c \"$HOP\" hop 20000; echo main $$; exec sleep 60";
+    let mut shell = Shell::run(hop, &[], vec![(Resource::Locks, mark)], None).unwrap();
+    let main = shell.number("main");
+    let mut seen: HashMap<u32, Kin> = HashMap::new();
+    let cull = kill_tree(vec![Kin::of(&shell.process).unwrap()], || {
+        let found = new_adopted(run, main, false, |pid| pid == main || seen.contains_key(&pid));
+        seen.extend(found.iter().map(|kin| (kin.pid(), Kin::open(kin.pid()).unwrap())));
+        found
+    });
+    assert!(cull.whole, "{cull:?}");
+    assert!(!shell.all_gone().ends_with("left 0\n"), "it ended by itself");
+    Shell::reap(shell.process);
+    for kin in seen.into_values() {
+        Shell::reap(kin.into_child());
+    }
+}
+
+#[test]
+fn what_children_there_are_is_known_with_and_without_lists() {
+    let _alone = alone();
+    let mut shell = Shell::run("sleep 60 & sleep 60 & echo main $$; wait", &[], Vec::new(), None).unwrap();
+    let main = shell.number("main");
+    let mut listed = children::children_of(main).unwrap();
+    let mut scanned = children::scan_for_children_of(main).unwrap();
+    listed.sort_unstable();
+    scanned.sort_unstable();
+    assert_eq!((listed.len(), &listed), (2, &scanned));
+    let cull = kill_tree(vec![Kin::of(&shell.process).unwrap()], Vec::new);
+    assert_eq!((cull.killed, cull.whole), (3, true));
+    shell.all_gone();
+    Shell::reap(shell.process);
+    assert!(children::children_of(0x7fff_ffff).unwrap().is_empty());
+}
+
+#[test]
+fn nobody_is_killed_before_all_are_stopped() {
+    let _alone = alone();
+    let mut shell = Shell::run("sleep 60 & sleep 60 & echo main $$; wait", &[], Vec::new(), None).unwrap();
+    shell.number("main");
+    let root = Kin::of(&shell.process).unwrap();
+    let mut all = root.children().unwrap();
+    all.push(Kin::of(&shell.process).unwrap());
+    let mut asked = 0;
+    let watchdog = Instant::now() + Duration::from_secs(30);
+    let cull = kill_tree(vec![root], || {
+        asked += 1;
+        // By the second question the children have been found.
+        while asked == 2 && all.iter().any(|kin| kin.facts().unwrap().state != 'T') {
+            assert!(!all.iter().any(Kin::has_ended), "killed while others ran");
+            assert!(Instant::now() < watchdog, "not stopped");
+            std::thread::yield_now();
+        }
+        Vec::new()
+    });
+    assert_eq!((cull.killed, cull.whole), (3, true));
+    assert!(asked > 2);
+    shell.all_gone();
+    Shell::reap(shell.process);
+}
