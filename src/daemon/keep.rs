@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::state::StateDir;
@@ -18,7 +19,19 @@ use crate::os::{self, Clock, Executable};
 /// A launch puts other descriptors below.
 const LOWEST: i32 = 5;
 
+/// Keeps, on a thread that is not the first: orphans are handed to the first one, which has no other children, and so they
+/// are found without a look at every service.
 pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
+    // Or the first thread would take signals that the other one waits for.
+    os::hold_signals().map_err(cannot("hold signals back"))?;
+    thread::scope(|scope| {
+        let keeper = thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, || live(places, options));
+        let ended = keeper.map_err(cannot("make a thread"))?.join();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn live(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
     let detached = options.detached;
     os::keep_small();
     let since_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);

@@ -20,6 +20,7 @@ mod notes;
 mod run;
 mod run_table;
 mod slots;
+mod trees;
 mod watch;
 mod wire;
 

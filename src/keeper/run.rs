@@ -14,6 +14,7 @@ use super::lines;
 use super::link::Link;
 use super::run_table::{Found, Record, RunTable};
 use super::slots::Slots;
+use super::trees::Trees;
 use super::watch::{Due, Watch};
 use super::wire::{Request, Welcome};
 use crate::model::{Ending, Moment};
@@ -98,6 +99,9 @@ impl Keeper {
     /// No descriptor is left, or it can't be seen what still lives.
     pub(crate) fn new(parts: Parts, clock: fn() -> Moment) -> io::Result<Self> {
         lines::keep();
+        if let Err(error) = os::tree::become_subreaper() {
+            log::warn!("what leaves its group is not found when a service ends: {error}");
+        }
         let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, on_ready } = parts;
         let beginning = Welcome {
             pid: std::process::id(),
@@ -110,8 +114,8 @@ impl Keeper {
         let (epoll, signals) = (Rc::new(Epoll::new()?), Signals::take()?);
         epoll.add_readable(signals.as_fd(), SIGNALS)?;
         let table = Table::new(Rc::clone(&epoll), EndBy::Sigchld, LAUNCH_LIMIT);
-        let lock = Rc::new(lock);
-        let mut slots = Slots::new(table, records.0, Rc::clone(&lock), next_run);
+        let (lock, trees) = (Rc::new(lock), Trees::new(Rc::clone(&epoll), herd));
+        let mut slots = Slots::new(table, records.0, trees, Rc::clone(&lock), next_run);
         take_over(records.1, &mut slots)?;
         Ok(Self {
             slots,
@@ -148,6 +152,7 @@ impl Keeper {
             self.expire();
             self.speak();
             if let Some(ended) = self.ended() {
+                self.slots.dissolve();
                 return Ok(ended);
             }
             let epoll = Rc::clone(&self.epoll);
@@ -156,7 +161,7 @@ impl Keeper {
                 match number {
                     SIGNALS => self.take_signals(),
                     LINK => self.listen(),
-                    process => self.slots.table().happened(process),
+                    process => self.slots.happened(process),
                 }
             }
         }
@@ -171,13 +176,13 @@ impl Keeper {
         let now = self.now();
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let own = self.watch.deadline().into_iter().chain(shutdown).min().map(|due| due - now);
-        let launch = self.slots.table().next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
+        let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         own.into_iter().chain(launch).min()
     }
 
     /// Does what is due.
     fn expire(&mut self) {
-        self.slots.table().expire(Instant::now());
+        self.slots.expire(Instant::now());
         let now = self.now();
         self.end_services(now);
         match self.watch.due(now) {

@@ -3,15 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::evidence::Evidence;
 use super::frames::{self, Meaningless};
 use super::run_table::{Place, Record, RunTable};
+use super::trees::{CLEARING, Ended, Trees};
 use super::wire::{self, Act, Memo, Step};
-use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope, StopSpec};
-use crate::os::{Process, Trace};
+use crate::model::{Ending, LaunchError, Resource, RunId, ServiceId, Signal, Stage, StopScope, StopSpec};
+use crate::os::cgroup::Leaf;
+use crate::os::tree::limit_mark;
+use crate::os::{Clock, Process, Trace};
 use crate::process::children::Table;
 use crate::process::{Report, Whom};
+
+/// The present moment as the kernel notes when a process began (proc_pid_stat(5)), or a little earlier.
+fn ticks() -> u64 {
+    const TICK: u128 = 10_000_000;
+    u64::try_from(Clock::of_boot().now().since_boot().as_nanos() / TICK).unwrap_or(u64::MAX)
+}
 
 /// Something of the service lives.
 const REFUSED: LaunchError = LaunchError { stage: Stage::Fork, errno: libc::EEXIST };
@@ -20,6 +30,7 @@ const REFUSED: LaunchError = LaunchError { stage: Stage::Fork, errno: libc::EEXI
 pub(super) struct Slots {
     table: Table,
     records: RunTable,
+    trees: Trees,
     /// Held by every launch until it executes its program.
     lock: Rc<OwnedFd>,
     slots: BTreeMap<Rc<str>, Slot>,
@@ -38,19 +49,23 @@ struct Slot {
     settings: Rc<str>,
     /// Runs whose ends are not acknowledged.
     runs: Vec<RunId>,
+    /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
+    in_leaf: bool,
+    began: u64,
     /// Its record in the run table, from its first launch on.
     place: Option<Place>,
 }
 
 impl Slots {
     /// No slots yet.
-    pub(super) fn new(table: Table, records: RunTable, lock: Rc<OwnedFd>, next_run: u64) -> Self {
-        Self { table, records, lock, slots: BTreeMap::new(), owners: HashMap::new(), next_run }
+    pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
+        Self { table, records, trees, lock, slots: BTreeMap::new(), owners: HashMap::new(), next_run }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
     pub(super) fn adopt(&mut self, record: Record, evidence: Evidence) {
         let Record { place, service, run, pid, .. } = record;
+        let in_leaf = pid.is_some_and(|pid| self.trees.is_in_leaf(&service, pid.unsigned_abs()));
         let service = self.slot(service.as_str());
         let ending = match evidence {
             Evidence::Alive(fd) => {
@@ -69,23 +84,76 @@ impl Slots {
         if let Some(slot) = self.slots.get_mut(&service) {
             slot.runs.push(run);
             slot.place = Some(place);
+            slot.in_leaf = in_leaf;
         }
+    }
+
+    /// Something that epoll knows by this number has happened.
+    pub(super) fn happened(&mut self, number: u64) {
+        if number >= CLEARING {
+            let over = self.trees.happened(number);
+            over.into_iter().for_each(|run| self.table.release(run));
+        } else {
+            self.table.happened(number);
+        }
+        self.clear();
+    }
+
+    /// Does what is due.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.table.expire(now);
+        for run in self.trees.expire(now) {
+            self.table.release(run);
+        }
+        self.clear();
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        self.table.next_deadline().into_iter().chain(self.trees.deadline()).min()
+    }
+
+    /// Ends what is left of runs whose main processes have ended. As long as something is, the run has not ended.
+    fn clear(&mut self) {
+        let Self { table, slots, owners, trees, .. } = self;
+        while let Some((run, scope)) = table.next_ended() {
+            let Some(service) = owners.get(&run) else { continue };
+            let Some(slot) = slots.get(service) else { continue };
+            let Ok(id) = service.parse() else { continue };
+            if scope == StopScope::Main {
+                continue;
+            }
+            let known = |pid| table.knows(pid);
+            let runs = || {
+                let living = owners.iter().filter_map(|(run, service)| Some((run, slots.get(service)?)));
+                living.map(|(run, slot)| (*run, table.number(*run).unwrap_or(0), slot.began)).collect()
+            };
+            if trees.clear(&Ended { run, service: &id, in_leaf: slot.in_leaf }, known, runs) {
+                table.hold(run);
+            }
+        }
+    }
+
+    /// The herd has ended.
+    pub(super) fn dissolve(&mut self) {
+        self.trees.dissolve();
     }
 
     /// A child of this number has ended: reaps it. False if it is no run's.
     pub(super) fn reap(&mut self, pid: i32) -> bool {
         let Self { table, records, slots, owners, .. } = self;
-        table.reap(pid, |run, ending| {
+        let known = table.reap(pid, |run, ending| {
             let slot = owners.get(&run).and_then(|service| slots.get(service));
             if let Some(place) = slot.and_then(|slot| slot.place.as_ref()) {
                 records.ended(place, ending);
             }
-        })
-    }
-
-    /// The processes.
-    pub(super) fn table(&mut self) -> &mut Table {
-        &mut self.table
+        });
+        if known {
+            self.clear();
+        } else if let Some(run) = self.trees.reaped(pid.unsigned_abs()) {
+            self.table.release(run);
+        }
+        known
     }
 
     /// No run that was launched here has this number, or a higher one.
@@ -109,6 +177,9 @@ impl Slots {
             && let Some(Slot { place: Some(place), .. }) = self.slots.remove(service)
         {
             self.records.release(place);
+            if let Ok(service) = service.parse() {
+                self.trees.forget(&service);
+            }
         }
     }
 
@@ -149,6 +220,13 @@ impl Slots {
 
     /// Sends a signal without being asked by the herder.
     pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) {
+        if (signal, whom) == (Signal::KILL, Whom::Tree)
+            && let Some((service, slot)) = self.owners.get(&run).and_then(|owner| self.slots.get_key_value(owner))
+            && let Ok(id) = service.parse()
+        {
+            // What has left the group, too, and before the main process gives its children away.
+            self.trees.kill(&id, slot.in_leaf, self.table.number(run));
+        }
         self.table.signal(run, signal, whom);
     }
 
@@ -185,7 +263,7 @@ impl Slots {
             Act::Acknowledge(run) => self.acknowledge(run.into()),
             Act::Launch(launch) => self.launch(service, *launch)?,
             Act::Signal { run, signal, tree } => {
-                self.table.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
+                self.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
             }
             Act::Rescope { run, tree } => self.table.rescope(run.into(), frames::scope(tree)),
             Act::Examine(run) => _ = self.table.examine(run.into()),
@@ -205,12 +283,27 @@ impl Slots {
         }
     }
 
+    fn leaf(&mut self, service: &str) -> Option<Leaf> {
+        let Self { table, slots, trees, .. } = self;
+        let lives =
+            |id: &ServiceId| slots.get(id.as_str()).is_some_and(|slot| slot.runs.iter().any(|run| table.lives(*run)));
+        trees.leaf(&service.parse().ok()?, lives)
+    }
+
     /// Begins a launch, unless something of the service lives: whatever the herder believes, there is no second copy.
     fn launch(&mut self, service: &Rc<str>, launch: wire::Launch) -> Result<(), Meaningless> {
         let (run, scope) = (RunId::from(launch.run), frames::scope(launch.tree));
-        let Self { table, records, lock, slots, owners, next_run } = self;
+        let wants_leaf = launch.cgroup;
+        let mut order = frames::order(launch)?;
+        if let Some(mark) = limit_mark(run)
+            && !order.limits.iter().any(|(resource, _)| *resource == Resource::Locks)
+        {
+            order.limits.push((Resource::Locks, mark));
+        }
+        let leaf = if wants_leaf { self.leaf(service) } else { None };
+        let Self { table, records, lock, slots, owners, next_run, .. } = self;
         let Some(slot) = slots.get_mut(service) else { return Ok(()) };
-        let order = frames::order(launch)?;
+        (slot.in_leaf, slot.began) = (leaf.is_some(), ticks());
         let room = slot.make_room(service, table, records);
         slot.runs.push(run);
         owners.insert(run, Rc::clone(service));
@@ -221,7 +314,7 @@ impl Slots {
                 let trace = Trace {
                     number: Some(records.begin(place, run, uid)),
                     lock: Some(lock.as_fd()),
-                    ..Trace::default()
+                    leaf: leaf.as_ref().map(AsFd::as_fd),
                 };
                 table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
             }

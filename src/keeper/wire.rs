@@ -84,6 +84,7 @@ pub(super) struct Launch {
     pub(super) stdout: Option<CString>,
     /// Outer none: the same as stdout.
     pub(super) stderr: Option<Option<CString>>,
+    pub(super) cgroup: bool,
     pub(super) tree: bool,
 }
 

@@ -48,7 +48,8 @@ impl AsFd for Executable {
 /// Makes a process of a program in a session of its own, with standard error shared, standard input and output
 /// `/dev/null`, and these descriptors as 3, 4, ….
 ///
-/// This process has one thread, so that the child may do what any program may; fork(2) is cheap for one that is small.
+/// No other thread of this process does anything (its first one waits for this one), so that the child may do what any
+/// program may; fork(2) is cheap for one that is small.
 ///
 /// # Errors
 /// The system is out of processes, memory or descriptors. What fails in the child ends it with 127.
@@ -63,7 +64,7 @@ pub(crate) fn start_role(
     let lowest = FIRST_GIVEN + RawFd::try_from(given.len()).unwrap_or(RawFd::MAX) + 1;
     let program = raised(executable.as_fd(), lowest)?;
     let given: Vec<OwnedFd> = given.iter().map(|fd| raised(*fd, lowest)).collect::<Result<_, _>>()?;
-    // SAFETY: there is one thread, so no lock is held by another that the child would miss.
+    // SAFETY: no other thread does anything, so no lock is held that the child would miss.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: this is the child, and it is alone.

@@ -30,6 +30,8 @@ pub struct Launch {
     pub limits: BTreeMap<Resource, Limit>,
     /// Where its output goes.
     pub output: Output,
+    /// Whether it begins in a cgroup of its service, where the spawner has one for it.
+    pub cgroup: bool,
     /// What is ended with its main process.
     pub scope: StopScope,
 }

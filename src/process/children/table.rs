@@ -36,6 +36,8 @@ pub(crate) struct Table {
     /// Processes that are not watched, and when that is tried again.
     unwatched: Vec<Token>,
     watch_again: Option<Instant>,
+    /// Runs whose main processes have ended since they were last asked for.
+    ended: VecDeque<RunId>,
     /// Processes of others that have ended, and until when it is waited for how.
     fading: Vec<(Instant, Token)>,
 }
@@ -63,6 +65,7 @@ impl Table {
             untold: VecDeque::new(),
             unwatched: Vec::new(),
             watch_again: None,
+            ended: VecDeque::new(),
             fading: Vec::new(),
         }
     }
@@ -174,7 +177,51 @@ impl Table {
 
     /// Whether this run is known and has not ended.
     pub(crate) fn lives(&self, run: RunId) -> bool {
-        self.by_id.get(&run).and_then(|token| self.runs.get(*token)).is_some_and(|run| run.process().is_some())
+        self.run(run).is_some_and(|run| run.process().is_some() || run.held)
+    }
+
+    /// The number of a run's main process as long as that is not reaped.
+    pub(crate) fn number(&self, run: RunId) -> Option<u32> {
+        self.run(run)?.process().map(Process::pid)
+    }
+
+    /// Whether this is the number of a run's main process that is not reaped.
+    pub(crate) fn knows(&self, pid: u32) -> bool {
+        i32::try_from(pid).is_ok_and(|pid| self.by_pid.contains_key(&pid))
+    }
+
+    /// A run whose main process has ended since the last call, and what belongs to it. Only where ends are learnt by SIGCHLD.
+    pub(crate) fn next_ended(&mut self) -> Option<(RunId, StopScope)> {
+        while let Some(run) = self.ended.pop_front() {
+            if let Some(known) = self.run(run) {
+                return Some((run, known.scope));
+            }
+        }
+        None
+    }
+
+    /// A run counts as living, though its main process has ended.
+    pub(crate) fn hold(&mut self, run: RunId) {
+        if let Some(run) = self.run_mut(run) {
+            run.held = true;
+        }
+    }
+
+    /// Nothing is left of a run that was held.
+    pub(crate) fn release(&mut self, run: RunId) {
+        let Some(&token) = self.by_id.get(&run) else { return };
+        if let Some(run) = self.runs.get_mut(token) {
+            run.held = false;
+            self.untold.push_back(token);
+        }
+    }
+
+    fn run(&self, run: RunId) -> Option<&Run> {
+        self.runs.get(*self.by_id.get(&run)?)
+    }
+
+    fn run_mut(&mut self, run: RunId) -> Option<&mut Run> {
+        self.runs.get_mut(*self.by_id.get(&run)?)
     }
 
     /// Forgets a run that has ended; true if it did. One that has not is kept, or nobody would reap it.
@@ -318,6 +365,9 @@ impl Table {
         match process.reap(run.scope, |ending| noted(id, ending)) {
             Ok(ending) => {
                 self.by_pid.remove(&pid);
+                if self.end_by == EndBy::Sigchld {
+                    self.ended.push_back(id);
+                }
                 run.life = Life::Ended(run.failed.map_or(ending, Ending::NotLaunched));
                 self.untold.push_back(token);
             }

@@ -3,7 +3,7 @@ use std::sync::MutexGuard;
 use nix::poll::PollFlags;
 
 use super::super::super::shell::{Shell, alone, wait};
-use super::super::Unusable;
+use super::super::unusable::Unusable;
 use super::*;
 use crate::model::{Ending, Signal};
 
