@@ -74,6 +74,9 @@ pub struct RunArguments {
     /// The keeper in the place of one that has gone, made of its herder
     #[arg(long, hide = true, conflicts_with_all = ["detach", "herder"])]
     pub successor: bool,
+    /// The herd was being stopped when the keeper went
+    #[arg(long, hide = true, requires = "successor")]
+    pub ending: bool,
 }
 
 /// A verb that speaks to the daemon.

@@ -63,6 +63,7 @@ fn live(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
         next_run,
         since_ns,
         open_files,
+        ending: options.ending,
         on_ready: Box::new(move || {
             if detached {
                 detach::tell_ready();

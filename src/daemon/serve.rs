@@ -15,7 +15,7 @@ use super::succeed::succeed;
 use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
-use crate::herder::{AwaitEnd, End, GetSettings, Herder, Reload, Shutdown, Subscribe, TakeOver};
+use crate::herder::{AwaitEnd, End, GetSettings, Herder, Reload, Shutdown, Subscribe, Survey, TakeOver};
 use crate::keeper::{self, Client, Header, Inheritance, Line, Notes, Wish};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, Place};
@@ -151,7 +151,9 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
             Wish::KeeperGone => {
                 log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
                 keeper.flush();
-                let error = succeed(pid);
+                // An error is a herder that panicked: then nobody knows.
+                let ending = herder.send(Survey).await.is_ok_and(|overview| overview.ending);
+                let error = succeed(pid, ending);
                 log::error!("cannot become the keeper: {error}; the next daemon finds what lives");
                 std::process::exit(1);
             }

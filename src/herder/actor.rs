@@ -75,7 +75,12 @@ impl Handler<Survey> for Herder {
     fn handle(&mut self, _: Survey, _: &mut Self::Context) -> Self::Result {
         let at = self.herd.clock.now();
         let problems = self.loading.problems.clone();
-        MessageResult(Overview { at, services: self.roster.statuses(at, self.herd.spawner.net()), problems })
+        MessageResult(Overview {
+            at,
+            services: self.roster.statuses(at, self.herd.spawner.net()),
+            problems,
+            ending: self.farewell.is_some(),
+        })
     }
 }
 

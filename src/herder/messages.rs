@@ -23,6 +23,8 @@ pub struct Overview {
     pub services: Vec<ServiceStatus>,
     /// What keeps the herd from knowing what should run; empty where nothing does.
     pub problems: Vec<String>,
+    /// The herd is being stopped, or has been.
+    pub ending: bool,
 }
 
 /// All that is known of one service.

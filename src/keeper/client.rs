@@ -89,6 +89,8 @@ pub(crate) enum Wish {
 pub(crate) struct Client {
     desk: Rc<RefCell<Desk>>,
     wake: Rc<Notify>,
+    /// Everything has been said, or nobody hears any more.
+    said: Rc<Notify>,
     net: Rc<Cell<Net>>,
 }
 
@@ -202,6 +204,7 @@ impl Client {
         let client = Self {
             desk: Rc::new(RefCell::new(desk)),
             wake: Rc::new(Notify::new()),
+            said: Rc::default(),
             net: Rc::new(Cell::new(Net::Subreaper)),
         };
         let (wish, wishes) = mpsc::unbounded_channel();
@@ -232,9 +235,7 @@ impl Client {
     /// The herd has ended, and so shall the keeper. Comes back once that is said.
     pub(crate) async fn over(&self, left: bool) {
         self.say(&Request::Over { left });
-        while !self.desk.borrow().outgoing.unsent().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        self.said.notified().await;
     }
 
     fn say(&self, request: &Request) {
@@ -268,6 +269,7 @@ impl Client {
             }
             self.speak(&stream);
         }
+        self.said.notify_one();
         // Whoever listened has gone with the daemon.
         let _ = wish.send(Wish::KeeperGone);
     }
@@ -347,6 +349,7 @@ impl Client {
                 Err(_) => return,
             }
         }
+        self.said.notify_waiters();
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Parts {
     pub(crate) since_ns: u64,
     /// The open files that the daemon was started with.
     pub(crate) open_files: Option<crate::model::Limit>,
+    /// The herd was being stopped when the last keeper went.
+    pub(crate) ending: bool,
     /// Called once, when a herder answers for the first time.
     pub(crate) on_ready: Box<dyn FnOnce()>,
 }
@@ -105,7 +107,7 @@ impl Keeper {
         if let Err(error) = os::tree::become_subreaper() {
             log::warn!("what leaves its group is not found when a service ends: {error}");
         }
-        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, on_ready } = parts;
+        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, ending, on_ready } = parts;
         let beginning = Welcome {
             pid: std::process::id(),
             since_ns,
@@ -132,7 +134,7 @@ impl Keeper {
             herder: None,
             link: None,
             watch: Watch::new(clock()),
-            shutdown: None,
+            shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
             answered: false,
             over: false,
             left: false,

@@ -138,6 +138,7 @@ impl Handler<Survey> for FakeHerder {
         MessageResult(Overview {
             at: self.now(),
             services: self.services.values().cloned().collect(),
+            ending: false,
             problems: vec![],
         })
     }
