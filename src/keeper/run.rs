@@ -16,7 +16,7 @@ use super::link::Link;
 use super::run_table::{Found, Record, RunTable};
 use super::slots::Slots;
 use super::trees::Trees;
-use super::watch::{Due, Watch};
+use super::watch::{self, Due, Watch};
 use super::wire::{Request, Welcome};
 use crate::model::{Ending, Moment};
 use crate::os::{self, Epoll, Events, Signals, Taken};
@@ -71,8 +71,8 @@ pub(crate) struct Keeper {
     shutdown: Option<Shutdown>,
     /// A herder has answered in this life.
     answered: bool,
-    /// The herd has ended, and so does the keeper as soon as the herder has.
-    over: bool,
+    /// Since when the herd has ended: so does the keeper as soon as the herder has.
+    over: Option<Moment>,
     /// Its services run on, for the next daemon to find.
     left: bool,
     /// The exit code of a first herder that could not begin.
@@ -136,7 +136,7 @@ impl Keeper {
             watch: Watch::new(clock()),
             shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
             answered: false,
-            over: false,
+            over: None,
             left: false,
             never_began: None,
             clock,
@@ -185,7 +185,9 @@ impl Keeper {
     fn wait(&mut self) -> Option<Duration> {
         let now = self.now();
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
-        let own = self.watch.deadline().into_iter().chain(shutdown).chain(self.door_opens()).min().map(|due| due - now);
+        let over = self.over.map(|since| since + watch::PATIENCE);
+        let own = self.watch.deadline().into_iter().chain(shutdown).chain(self.door_opens()).chain(over);
+        let own = own.min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         own.into_iter().chain(launch).min()
     }
@@ -203,9 +205,13 @@ impl Keeper {
         if self.watch.hopeless().is_some_and(|at| at <= now) {
             self.door.open();
         }
+        if self.over.is_some_and(|since| now >= since + watch::PATIENCE) {
+            // It has said its last word, and does not end.
+            self.over = Some(now);
+            self.kill_herder();
+        }
         match self.watch.due(now) {
             Due::Nothing => {}
-            Due::Start if self.ends_services() || self.over => {}
             Due::Start => self.start_herder(now),
             Due::Kill => {
                 log::error!("the herder has not listened for 10 seconds: it is replaced");
@@ -226,6 +232,9 @@ impl Keeper {
         if let Err(error) = self.try_start_herder() {
             log::error!("cannot make a herder: {error}");
             self.door.note(format!("cannot make its process: {error}"));
+            if let Some(deaf) = self.herder.take() {
+                deaf.kill();
+            }
             self.watch.ended(now);
         }
     }
@@ -297,7 +306,7 @@ impl Keeper {
                 self.listen();
                 self.unlink();
                 self.watch.ended(self.now());
-                if !self.over {
+                if self.over.is_none() {
                     self.mourn(ending);
                 }
             }
@@ -345,7 +354,7 @@ impl Keeper {
             (Ok(true), None) => {
                 // It has nothing more to say. If it lives, it does so without a keeper, which is of no use to anybody.
                 self.unlink();
-                if !self.over {
+                if self.over.is_none() {
                     self.kill_herder();
                 }
             }
@@ -373,7 +382,10 @@ impl Keeper {
                     on_ready();
                 }
             }
-            Request::Over { left } => (self.over, self.left) = (true, left),
+            Request::Over { left } => {
+                (self.over, self.left) = (Some(self.now()), left);
+                self.watch.rest();
+            }
         }
         Ok(())
     }
@@ -395,11 +407,6 @@ impl Keeper {
         self.wish(|wishes| wishes.shutdown = true);
     }
 
-    /// Whether the keeper ends the services itself.
-    fn ends_services(&self) -> bool {
-        self.shutdown.as_ref().is_some_and(|shutdown| shutdown.own.is_some())
-    }
-
     /// Ends the services itself where no herder does it.
     fn end_services(&mut self, now: Moment) {
         let Some(shutdown) = &mut self.shutdown else { return };
@@ -410,6 +417,7 @@ impl Keeper {
             for (run, signal) in signals {
                 self.slots.signal(run, signal, Whom::Main);
             }
+            self.watch.rest();
             self.kill_herder();
             return;
         }
@@ -425,7 +433,7 @@ impl Keeper {
         if let (true, Some(code)) = (alone, self.never_began) {
             return Some(Ended::NeverBegan(code));
         }
-        if self.over && alone {
+        if self.over.is_some() && alone {
             return Some(Ended::Done);
         }
         let own = self.shutdown.as_ref()?.own.as_ref()?;
