@@ -174,9 +174,9 @@ impl Herder {
         entry.conf = wish.conf;
         entry.problems = wish.problems;
         if let (None, Some(spec)) = (&entry.child, wish.spec) {
-            let life = life(&spec, now);
+            let life = Arc::new(life(&spec, now));
             let parent = ctx.address().recipient();
-            let actor = ServiceActor::new(Arc::clone(&spec), life.clone(), Rc::clone(&self.herd), parent);
+            let actor = ServiceActor::new(Arc::clone(&spec), Arc::clone(&life), Rc::clone(&self.herd), parent);
             entry.child = Some(Box::new(Child {
                 addr: actor.start(),
                 follows: Arc::clone(&spec),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use smallvec::SmallVec;
+
 use super::evidence::Evidence;
 use super::frames::{self, Meaningless};
 use super::run_table::{Place, Record, RunTable};
@@ -36,8 +38,8 @@ struct Slot {
     note: Box<[u8]>,
     conf: Box<str>,
     settings: Rc<str>,
-    /// Runs whose ends are not acknowledged.
-    runs: Vec<RunId>,
+    /// Runs whose ends are not acknowledged: one as a rule, and then it takes no memory of its own.
+    runs: SmallVec<[RunId; 1]>,
     /// Its record in the run table, from its first launch on.
     place: Option<Place>,
 }
