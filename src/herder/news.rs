@@ -91,7 +91,7 @@ impl Herder {
     }
 
     fn replace_actor(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
-        let (herd, parent, now) = (Rc::clone(&self.herd), ctx.address().recipient(), self.herd.clock.now());
+        let (herd, parent, now) = (Rc::clone(&self.herd), self.parent(ctx), self.herd.clock.now());
         let Some(Entry { child: Some(child), leaving, .. }) = self.roster.entries.get_mut(id) else { return };
         child.addr = ServiceActor::new(Arc::clone(&child.follows), Arc::clone(&child.life), herd, parent).start();
         child.replaced = Some(now);

@@ -25,6 +25,10 @@ use crate::process::{LAUNCH_LIMIT, Whom};
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a process may take to be executed before nothing more is made of it.
 const EXEC_PATIENCE: Duration = Duration::from_secs(1);
+/// So many requests leave memory behind that is worth giving back.
+const BURST: u32 = 200;
+/// A burst is over when nothing has happened for so long.
+const QUIET: Duration = Duration::from_millis(300);
 const SIGNALS: u64 = u64::MAX;
 const LINK: u64 = u64::MAX - 1;
 
@@ -64,6 +68,8 @@ pub(crate) struct Keeper {
     herder: Option<HerderProcess>,
     link: Option<Link>,
     watch: Watch,
+    /// Requests since memory was last given back.
+    requests: u32,
     shutdown: Option<Shutdown>,
     /// A herder has answered in this life.
     answered: bool,
@@ -125,6 +131,8 @@ impl Keeper {
             herder: None,
             link: None,
             watch: Watch::new(clock()),
+            // What the start left is worth as much as what a burst does.
+            requests: BURST,
             shutdown: None,
             answered: false,
             over: false,
@@ -152,14 +160,26 @@ impl Keeper {
             }
             let epoll = Rc::clone(&self.epoll);
             let wait = self.wait();
+            let mut quiet = true;
             for number in epoll.wait(&mut events, wait)? {
+                quiet = false;
                 match number {
                     SIGNALS => self.take_signals(),
                     LINK => self.listen(),
                     process => self.slots.table().happened(process),
                 }
             }
+            if quiet && self.is_after_burst() {
+                self.slots.rest();
+                os::give_back();
+                self.requests = 0;
+            }
         }
+    }
+
+    /// Whether memory is to be given back once nothing happens. With nothing to give back there is no timer.
+    fn is_after_burst(&self) -> bool {
+        self.requests >= BURST
     }
 
     fn now(&self) -> Moment {
@@ -172,7 +192,8 @@ impl Keeper {
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let own = self.watch.deadline().into_iter().chain(shutdown).min().map(|due| due - now);
         let launch = self.slots.table().next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
-        own.into_iter().chain(launch).min()
+        let tidy = self.is_after_burst().then_some(QUIET);
+        own.into_iter().chain(launch).chain(tidy).min()
     }
 
     /// Does what is due.
@@ -336,6 +357,7 @@ impl Keeper {
     }
 
     fn take(&mut self, request: Request) -> Result<(), frames::Meaningless> {
+        self.requests = self.requests.saturating_add(1);
         match request {
             Request::Step(step) => self.slots.take(step)?,
             Request::Forget(service) => self.slots.forget(&service),

@@ -24,7 +24,8 @@ pub(super) struct Slots {
     records: RunTable,
     /// Held by every launch until it executes its program.
     lock: Rc<OwnedFd>,
-    slots: BTreeMap<Rc<str>, Slot>,
+    /// Boxed, since a map has room for nearly twice as many as there are in it.
+    slots: BTreeMap<Rc<str>, Box<Slot>>,
     /// Whose runs those are that are not acknowledged. A slot may have several, of which one at most lives.
     owners: HashMap<RunId, Rc<str>>,
     /// No run that was launched here has this number, or a higher one.
@@ -85,6 +86,11 @@ impl Slots {
         })
     }
 
+    /// Gives back what only a burst needs.
+    pub(super) fn rest(&mut self) {
+        self.table.rest();
+    }
+
     /// The processes.
     pub(super) fn table(&mut self) -> &mut Table {
         &mut self.table
@@ -108,7 +114,7 @@ impl Slots {
     /// A service has left the herd. One of which something still lives, or of which an end was not heard, stays.
     pub(super) fn forget(&mut self, service: &str) {
         if self.slots.get(service).is_some_and(|slot| slot.runs.is_empty())
-            && let Some(Slot { place: Some(place), .. }) = self.slots.remove(service)
+            && let Some(place) = self.slots.remove(service).and_then(|slot| slot.place)
         {
             self.records.release(place);
         }
@@ -160,7 +166,7 @@ impl Slots {
             return Rc::clone(known);
         }
         let service: Rc<str> = service.into();
-        self.slots.insert(Rc::clone(&service), Slot::default());
+        self.slots.insert(Rc::clone(&service), Box::default());
         service
     }
 

@@ -352,13 +352,7 @@ mod tests {
     /// A note with everything in it that has a number of its own.
     fn eventful() -> Note {
         let run = |herd, number| RunId { herd, number };
-        let death = |number, cause, ending| Death {
-            at: moment(3),
-            run: run(7, number),
-            lived: span(2),
-            ending,
-            cause,
-        };
+        let death = |number, cause, ending| Death { at: moment(3), run: run(7, number), lived: span(2), ending, cause };
         let launch = |stage| Ending::NotLaunched(LaunchError { stage, errno: libc::ENOENT });
         let causes = CAUSES.iter().enumerate().map(|(at, cause)| death(at as u64, *cause, Ending::Exited(at as u8)));
         let stages = STAGES.iter().map(|stage| death(1, Cause::ExecFailed, launch(*stage)));
@@ -368,7 +362,10 @@ mod tests {
             window: Window::of([moment(1), moment(2)]),
             last_wait: Some(span(5)),
             restarts: 3,
-            deaths: causes.chain(stages).chain([Death { run: run(8, 1), ..death(1, Cause::Lost, Ending::Lost) }]).collect(),
+            deaths: causes
+                .chain(stages)
+                .chain([Death { run: run(8, 1), ..death(1, Cause::Lost, Ending::Lost) }])
+                .collect(),
             ..Note::new(Moment::BOOT)
         }
     }

@@ -18,7 +18,8 @@ pub struct ServiceActor {
     /// Shared with the parent, which is told of every change: there is one in memory.
     life: Arc<Lifecycle>,
     herd: Rc<Herd>,
-    parent: Recipient<ServiceNews>,
+    /// Shared by all services of the parent: each way to a mailbox takes memory.
+    parent: Rc<Recipient<ServiceNews>>,
     /// Where the spawner tells what becomes of a run; the same for all runs.
     reports: Option<Reports>,
     /// The one timer, and when it is due.
@@ -40,9 +41,9 @@ impl ServiceActor {
         spec: Arc<ServiceSpec>,
         life: impl Into<Arc<Lifecycle>>,
         herd: Rc<Herd>,
-        parent: Recipient<ServiceNews>,
+        parent: impl Into<Rc<Recipient<ServiceNews>>>,
     ) -> Self {
-        Self { spec, life: life.into(), herd, parent, reports: None, timer: None, preparing: None }
+        Self { spec, life: life.into(), herd, parent: parent.into(), reports: None, timer: None, preparing: None }
     }
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
