@@ -165,15 +165,18 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
 /// event only: with nothing happening there is no timer.
 async fn tidy_memory(herder: Addr<Herder>) {
     let Ok(mut events) = herder.send(Subscribe).await else { return };
-    os::give_back();
-    let mut burst = 0;
-    while events.next().await.is_some() {
-        burst += 1;
+    // The start is one, however few services there are.
+    let mut burst = BURST;
+    loop {
         if burst >= BURST {
             while let Ok(Some(_)) = tokio::time::timeout(QUIET, events.next()).await {}
             os::give_back();
             burst = 0;
         }
+        if events.next().await.is_none() {
+            return;
+        }
+        burst += 1;
     }
 }
 

@@ -11,7 +11,7 @@ use super::apply::Wish;
 use crate::conf::{AnyAccounts, Settings, lower};
 use crate::keeper::Inherited;
 use crate::model::{Moment, RunId, ServiceSpec, Wanted};
-use crate::policy::{Because, Lifecycle, Note, Phase, Rules};
+use crate::policy::{Because, Lifecycle, Note, Phase};
 use crate::process::Memo;
 
 /// Go on with these services where another herder left them.
@@ -56,7 +56,7 @@ impl Herder {
             unknown(runs, now)
         });
         let spec = Arc::new(spec);
-        let life = Lifecycle::of(note, Rules::from(&*spec));
+        let life = Lifecycle::of(note, self.rules(&spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
         let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
         self.herd.spawner.keep(service, memo);

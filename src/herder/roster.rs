@@ -38,7 +38,7 @@ pub(super) struct Child {
     /// The spec that the actor follows as far as it has told; the last good one may be on its way to it.
     pub(super) follows: Arc<ServiceSpec>,
     /// The lifecycle as last told.
-    pub(super) life: Lifecycle,
+    pub(super) life: Arc<Lifecycle>,
     /// When the actor was last replaced after a panic.
     pub(super) replaced: Option<Moment>,
     /// A state and a death that led to an exceeded intensity, until the verdict on it.

@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
@@ -14,7 +16,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::frames;
 use super::heritage;
-use super::notes::Notes;
+use super::notes::{Notes, Text};
 use super::wire::{self, Act, BadFrame, Incoming, Outgoing, Request, Step, Tell};
 use crate::model::{Ending, LaunchError, Limit, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
 use crate::os::FIRST_GIVEN;
@@ -105,6 +107,8 @@ struct Desk {
     runs: HashMap<RunId, Known>,
     /// The journal; none where it can't be written, which is told at the start.
     notes: Option<Notes>,
+    /// What the journal is still to be given: to wake its thread takes time, which the services need first.
+    unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
     /// The texts that the keeper has of each service that it knows.
     origins: HashMap<ServiceId, Origin>,
 }
@@ -199,6 +203,7 @@ impl Client {
             said_heard: 0,
             runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
             notes,
+            unwritten: Vec::new(),
             origins: services.iter().map(|service| (service.service.clone(), service.origin.clone())).collect(),
         };
         let client = Self {
@@ -225,6 +230,7 @@ impl Client {
 
     /// Writes what is to be found by a next life, for a process that is about to become another one.
     pub(crate) fn flush(&self) {
+        self.desk.borrow_mut().write_down();
         if let Some(notes) = &self.desk.borrow().notes
             && let Err(error) = notes.flush_blocking(PATIENCE)
         {
@@ -262,6 +268,8 @@ impl Client {
             tokio::select! {
                 ready = stream.readable() => {
                     there = ready.is_ok() && self.hear(&stream, &mut incoming, &wish);
+                    // What the services make of it is said together with its having been heard: the keeper wakes up once.
+                    after_others().await;
                 }
                 () = self.wake.notified() => {}
                 // An error is told by reading, too.
@@ -296,7 +304,6 @@ impl Client {
             }
         }
         incoming.rest();
-        self.wake.notify_one();
         true
     }
 
@@ -346,9 +353,10 @@ impl Client {
             match stream.try_write(desk.outgoing.unsent()) {
                 Ok(count) => desk.outgoing.sent(count),
                 // Full, or broken, which its end will tell.
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        desk.write_down();
         self.said.notify_waiters();
     }
 }
@@ -357,9 +365,7 @@ impl Spawner for Client {
     fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
         let mut desk = self.desk.borrow_mut();
         let (texts, note) = (desk.news_of(service, memo.origin), (memo.note)());
-        if let Some(notes) = &desk.notes {
-            notes.put(service, &note, Some(heritage::texts(memo.origin)));
-        }
+        desk.unwritten.push((service.clone(), note.clone(), heritage::texts(memo.origin)));
         desk.open(service).memo = Some(wire::Memo { stop: memo.stop.into(), note, texts });
         self.wake.notify_one();
     }
@@ -367,6 +373,7 @@ impl Spawner for Client {
     fn forget(&self, service: &ServiceId) {
         let mut desk = self.desk.borrow_mut();
         desk.origins.remove(service);
+        desk.write_down();
         if let Some(notes) = &desk.notes {
             notes.remove(service);
         }
@@ -375,7 +382,9 @@ impl Spawner for Client {
     }
 
     fn kept(&self) -> Kept {
-        let written = self.desk.borrow().notes.as_ref().map(Notes::written);
+        let mut desk = self.desk.borrow_mut();
+        desk.write_down();
+        let written = desk.notes.as_ref().map(Notes::written);
         Box::pin(async move {
             let Some(written) = written else { return };
             match tokio::time::timeout(PATIENCE, written).await {
@@ -457,6 +466,15 @@ impl Desk {
         }
     }
 
+    /// Gives the journal what there is for it.
+    fn write_down(&mut self) {
+        for (service, note, text) in std::mem::take(&mut self.unwritten) {
+            if let Some(notes) = &self.notes {
+                notes.put(service, note, Some(text));
+            }
+        }
+    }
+
     /// The texts of a service where the keeper has others.
     fn news_of(&mut self, service: &ServiceId, origin: &Origin) -> Option<(String, String)> {
         let known = self.origins.get(service);
@@ -470,6 +488,19 @@ impl Desk {
         self.origins.insert(service.clone(), origin.clone());
         Some((origin.conf.to_string(), origin.settings.to_string()))
     }
+}
+
+/// Comes back once every task that is ready now has had its turn.
+async fn after_others() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Reads without waiting.

@@ -27,6 +27,10 @@ use crate::process::{LAUNCH_LIMIT, Whom};
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a process may take to be executed before nothing more is made of it.
 const EXEC_PATIENCE: Duration = Duration::from_secs(1);
+/// So many requests leave memory behind that is worth giving back.
+const BURST: u32 = 200;
+/// A burst is over when nothing has happened for so long.
+const QUIET: Duration = Duration::from_millis(300);
 const SIGNALS: u64 = u64::MAX;
 const LINK: u64 = u64::MAX - 1;
 
@@ -68,6 +72,8 @@ pub(crate) struct Keeper {
     herder: Option<HerderProcess>,
     link: Option<Link>,
     watch: Watch,
+    /// Requests since memory was last given back.
+    requests: u32,
     shutdown: Option<Shutdown>,
     /// A herder has answered in this life.
     answered: bool,
@@ -135,6 +141,8 @@ impl Keeper {
             link: None,
             watch: Watch::new(clock()),
             shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
+            // What the start left is worth as much as what a burst does.
+            requests: BURST,
             answered: false,
             over: None,
             left: false,
@@ -165,7 +173,9 @@ impl Keeper {
             }
             let epoll = Rc::clone(&self.epoll);
             let wait = self.wait();
+            let mut quiet = true;
             for number in epoll.wait(&mut events, wait)? {
+                quiet = false;
                 match number {
                     SIGNALS => self.take_signals(),
                     LINK => self.listen(),
@@ -174,7 +184,17 @@ impl Keeper {
                     process => self.slots.happened(process),
                 }
             }
+            if quiet && self.is_after_burst() {
+                self.slots.rest();
+                os::give_back();
+                self.requests = 0;
+            }
         }
+    }
+
+    /// Whether memory is to be given back once nothing happens. With nothing to give back there is no timer.
+    fn is_after_burst(&self) -> bool {
+        self.requests >= BURST
     }
 
     fn now(&self) -> Moment {
@@ -189,7 +209,8 @@ impl Keeper {
         let own = self.watch.deadline().into_iter().chain(shutdown).chain(self.door_opens()).chain(over);
         let own = own.min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
-        own.into_iter().chain(launch).min()
+        let tidy = self.is_after_burst().then_some(QUIET);
+        own.into_iter().chain(launch).chain(tidy).min()
     }
 
     /// When the keeper answers clients itself.
@@ -370,6 +391,7 @@ impl Keeper {
     }
 
     fn take(&mut self, request: Request) -> Result<(), frames::Meaningless> {
+        self.requests = self.requests.saturating_add(1);
         match request {
             Request::Step(step) => self.slots.take(step)?,
             Request::Forget(service) => self.slots.forget(&service),

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use super::evidence::Evidence;
 use super::frames::{self, Meaningless};
 use super::run_table::{Place, Record, RunTable};
@@ -33,7 +35,8 @@ pub(super) struct Slots {
     trees: Trees,
     /// Held by every launch until it executes its program.
     lock: Rc<OwnedFd>,
-    slots: BTreeMap<Rc<str>, Slot>,
+    /// Boxed, since a map has room for nearly twice as many as there are in it.
+    slots: BTreeMap<Rc<str>, Box<Slot>>,
     /// Whose runs those are that are not acknowledged. A slot may have several, of which one at most lives.
     owners: HashMap<RunId, Rc<str>>,
     /// No run that was launched here has this number, or a higher one.
@@ -47,8 +50,8 @@ struct Slot {
     note: Box<[u8]>,
     conf: Box<str>,
     settings: Rc<str>,
-    /// Runs whose ends are not acknowledged.
-    runs: Vec<RunId>,
+    /// Runs whose ends are not acknowledged: one as a rule, and then it takes no memory of its own.
+    runs: SmallVec<[RunId; 1]>,
     /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
     in_leaf: bool,
     began: u64,
@@ -161,6 +164,11 @@ impl Slots {
         known
     }
 
+    /// Gives back what only a burst needs.
+    pub(super) fn rest(&mut self) {
+        self.table.rest();
+    }
+
     /// No run that was launched here has this number, or a higher one.
     pub(super) fn next_run(&self) -> u64 {
         self.next_run
@@ -179,7 +187,7 @@ impl Slots {
     /// A service has left the herd. One of which something still lives, or of which an end was not heard, stays.
     pub(super) fn forget(&mut self, service: &str) {
         if self.slots.get(service).is_some_and(|slot| slot.runs.is_empty())
-            && let Some(Slot { place: Some(place), .. }) = self.slots.remove(service)
+            && let Some(place) = self.slots.remove(service).and_then(|slot| slot.place)
         {
             self.records.release(place);
             if let Ok(service) = service.parse() {
@@ -241,7 +249,7 @@ impl Slots {
             return Rc::clone(known);
         }
         let service: Rc<str> = service.into();
-        self.slots.insert(Rc::clone(&service), Slot::default());
+        self.slots.insert(Rc::clone(&service), Box::default());
         service
     }
 

@@ -158,8 +158,8 @@ impl From<&ServiceSpec> for Rules {
 
 impl Lifecycle {
     /// The lifecycle that a note tells of, under these rules.
-    pub fn of(note: Note, rules: Rules) -> Self {
-        Self { note, rules: Arc::new(rules) }
+    pub fn of(note: Note, rules: impl Into<Arc<Rules>>) -> Self {
+        Self { note, rules: rules.into() }
     }
 
     /// Its whole state.

@@ -15,9 +15,11 @@ use crate::process::{LAUNCH_LIMIT, Launch, Memo, Report, Reports, Whom, prepare,
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
 pub struct ServiceActor {
     spec: Arc<ServiceSpec>,
-    life: Lifecycle,
+    /// Shared with the parent, which is told of every change: there is one in memory.
+    life: Arc<Lifecycle>,
     herd: Rc<Herd>,
-    parent: Recipient<ServiceNews>,
+    /// Shared by all services of the parent: each way to a mailbox takes memory.
+    parent: Rc<Recipient<ServiceNews>>,
     /// Where the spawner tells what becomes of a run; the same for all runs.
     reports: Option<Reports>,
     /// The one timer, and when it is due.
@@ -35,8 +37,13 @@ struct Preparing {
 impl ServiceActor {
     /// A service that goes on where its lifecycle is: a new one waits to be told, and one that was driven by another actor
     /// adopts its process.
-    pub fn new(spec: Arc<ServiceSpec>, life: Lifecycle, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
-        Self { spec, life, herd, parent, reports: None, timer: None, preparing: None }
+    pub fn new(
+        spec: Arc<ServiceSpec>,
+        life: impl Into<Arc<Lifecycle>>,
+        herd: Rc<Herd>,
+        parent: impl Into<Rc<Recipient<ServiceNews>>>,
+    ) -> Self {
+        Self { spec, life: life.into(), herd, parent: parent.into(), reports: None, timer: None, preparing: None }
     }
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -50,7 +57,7 @@ impl ServiceActor {
         let deaths = self.life.note().deaths.front().copied();
         let before = (self.life.note().phase, self.life.note().because, Arc::clone(self.life.rules()));
         let fresh = self.herd.runs.peek();
-        let effects = step(&mut self.life, fresh);
+        let effects = step(Arc::make_mut(&mut self.life), fresh);
         if effects.contains(&Effect::Launch { run: fresh }) {
             self.herd.runs.taken();
         }
@@ -61,7 +68,7 @@ impl ServiceActor {
             let memo =
                 Memo { stop: self.life.rules().stop, origin: &self.spec.origin, note: &|| self.life.note().to_bytes() };
             self.herd.spawner.keep(&self.spec.id, memo);
-            let (life, spec) = (Box::new(self.life.clone()), Arc::clone(&self.spec));
+            let (life, spec) = (Arc::clone(&self.life), Arc::clone(&self.spec));
             self.tell(News::Changed { life, spec, from, death });
         }
         for effect in effects {

@@ -16,6 +16,8 @@ use crate::process::{Report, Whom};
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// How long the parent of somebody else's child may take to ask how that ended. A restart waits for it.
 const FADING: Duration = Duration::from_millis(20);
+/// How many runs are under way at a time when nothing special happens.
+const FEW: usize = 16;
 
 /// All runs that are not acknowledged.
 ///
@@ -319,6 +321,13 @@ impl Table {
                 self.watch(token);
             }
         }
+    }
+
+    /// Gives back what only a burst needs.
+    pub(crate) fn rest(&mut self) {
+        self.stacks.rest();
+        self.deadlines.shrink_to(FEW);
+        self.untold.shrink_to(FEW);
     }
 
     /// The next thing that is to be told; each is told once.
