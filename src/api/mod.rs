@@ -7,6 +7,7 @@ mod command;
 mod problem;
 mod selection;
 mod status;
+mod upgrade;
 
 pub use command::{Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, StartOptions};
 pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
@@ -14,3 +15,4 @@ pub use selection::{Candidate, UnknownName, select};
 pub use status::{
     ConfProblem, DaemonDocument, ExitDocument, HerdDocument, LogsDocument, ServiceDocument, TreeLevel, WindowDocument,
 };
+pub use upgrade::{UpgradeDocument, UpgradeOptions, UpgradeResult};

@@ -21,6 +21,7 @@ mod style;
 mod table;
 mod terminal;
 mod text;
+mod upgrade;
 
 pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Verb, parse};
 pub use check::{CheckReport, CheckedFile, Standing, check};
@@ -33,6 +34,7 @@ pub use schema::schema;
 pub use status::StatusArguments;
 pub use style::Style;
 pub use terminal::Terminal;
+pub use upgrade::UpgradeArguments;
 
 use crate::conf::Places;
 
@@ -62,6 +64,7 @@ pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {
         Verb::Stop(arguments) => order::run("stop", arguments, daemon, terminal),
         Verb::Restart(arguments) => order::run("restart", arguments, daemon, terminal),
         Verb::Reload(arguments) => reload::run(arguments, daemon, terminal),
+        Verb::Upgrade(arguments) => upgrade::run(arguments, daemon, terminal),
         Verb::Shutdown => shutdown::run(daemon),
     };
     done.unwrap_or_else(|failure| {

@@ -16,7 +16,7 @@ use crate::keeper::{self, Ended, HerderProgram, Keeper, Parts, RunTable};
 use crate::os::{self, Clock, Executable};
 
 /// A launch puts other descriptors below.
-const LOWEST: i32 = 5;
+pub(super) const LOWEST: i32 = 5;
 
 pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
     let detached = options.detached;
@@ -53,11 +53,17 @@ pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, Start
                 detach::tell_ready();
             }
         }),
+        arrival: None,
     };
-    let mut keeper = Keeper::new(keeper, || Clock::of_boot().now()).map_err(cannot("begin to keep"))?;
+    let keeper = Keeper::new(keeper, || Clock::of_boot().now()).map_err(cannot("begin to keep"))?;
     if made {
         log::info!("made {confs}: a file NAME.conf in it with {{\"cmd\": \"…\"}}, and NAME is a service");
     }
+    end_with(keeper, state, places)
+}
+
+/// Keeps until the herd has ended.
+pub(super) fn end_with(mut keeper: Keeper, mut state: StateDir, places: &Places) -> Result<ExitCode, StartError> {
     let ended = keeper.run().map_err(cannot("wait"))?;
     // The herder removed it, unless there was none.
     let _ = std::fs::remove_file(&places.socket);
@@ -70,7 +76,7 @@ pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, Start
 }
 
 /// This very program as a herder, at the same places whatever becomes of the variables that they came from.
-fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError> {
+pub(super) fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError> {
     let executable = Executable::own().map_err(cannot("open this program's own file"))?;
     let mut argv: Vec<OsString> = ["daemonherder", "run", "--herder", "--config-dir"].map(OsString::from).into();
     argv.push(places.config_dir.clone().into());
@@ -80,6 +86,6 @@ fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError>
     Ok(HerderProgram { executable, argv: texts(argv), env: environment() })
 }
 
-fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+pub(super) fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Io { what: what.to_owned(), source }
 }

@@ -1,6 +1,9 @@
 //! The keeper itself: one loop that waits for signals, for its children, for what they do before they execute, and for
 //! the herder.
 
+mod trial;
+mod upgrade;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -9,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::evidence::{self, Evidence};
 use super::farewell::{self, Farewell};
 use super::frames;
+use super::handover::Outcome;
 use super::herder::{HerderProcess, HerderProgram};
 use super::lines;
 use super::link::Link;
@@ -20,6 +24,10 @@ use crate::model::{Ending, Moment};
 use crate::os::{self, Epoll, Events, Signals, Taken};
 use crate::process::children::{EndBy, Table};
 use crate::process::{LAUNCH_LIMIT, Whom};
+
+pub(crate) use trial::Arrival;
+
+use upgrade::Upgrade;
 
 /// A repeated request for the end counts as the second one only after this time.
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) open_files: Option<crate::model::Limit>,
     /// Called once, when a herder answers for the first time.
     pub(crate) on_ready: Box<dyn FnOnce()>,
+    /// What the program left that this one has taken the place of.
+    pub(crate) arrival: Option<Rc<Arrival>>,
 }
 
 /// The process that owns the services' processes.
@@ -71,6 +81,13 @@ pub(crate) struct Keeper {
     over: bool,
     /// The exit code of a first herder that could not begin.
     never_began: Option<u8>,
+    /// What the program left that this one has taken the place of, until that is settled.
+    arrival: Option<Rc<Arrival>>,
+    /// Another program is about to take this one's place.
+    upgrade: Option<Upgrade>,
+    /// How the last upgrade went, and whether the herder knows.
+    upgraded: Option<Outcome>,
+    upgrade_told: bool,
 }
 
 /// The end of the herd was asked for.
@@ -98,7 +115,7 @@ impl Keeper {
     /// No descriptor is left, or it can't be seen what still lives.
     pub(crate) fn new(parts: Parts, clock: fn() -> Moment) -> io::Result<Self> {
         lines::keep();
-        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, on_ready } = parts;
+        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, on_ready, arrival } = parts;
         let beginning = Welcome {
             pid: std::process::id(),
             since_ns,
@@ -112,8 +129,16 @@ impl Keeper {
         let table = Table::new(Rc::clone(&epoll), EndBy::Sigchld, LAUNCH_LIMIT);
         let lock = Rc::new(lock);
         let mut slots = Slots::new(table, records.0, Rc::clone(&lock), next_run);
-        take_over(records.1, &mut slots)?;
+        match &arrival {
+            Some(arrival) => arrival.unpack(&mut slots, records.1)?,
+            None => take_over(records.1, &mut slots)?,
+        }
         Ok(Self {
+            upgraded: arrival.as_deref().map(Arrival::outcome),
+            answered: arrival.is_some(),
+            arrival,
+            upgrade: None,
+            upgrade_told: false,
             slots,
             program,
             listener,
@@ -126,7 +151,6 @@ impl Keeper {
             link: None,
             watch: Watch::new(clock()),
             shutdown: None,
-            answered: false,
             over: false,
             never_began: None,
             clock,
@@ -144,6 +168,7 @@ impl Keeper {
     /// The system does not let it wait any more.
     pub(crate) fn run(&mut self) -> io::Result<Ended> {
         let mut events = Events::default();
+        self.arrive();
         loop {
             self.expire();
             self.speak();
@@ -170,7 +195,9 @@ impl Keeper {
     fn wait(&mut self) -> Option<Duration> {
         let now = self.now();
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
-        let own = self.watch.deadline().into_iter().chain(shutdown).min().map(|due| due - now);
+        let herder = self.watch.deadline().filter(|_| !self.leaves());
+        let upgrade = self.upgrade.as_ref().map(Upgrade::deadline);
+        let own = herder.into_iter().chain(shutdown).chain(upgrade).min().map(|due| due - now);
         let launch = self.slots.table().next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         own.into_iter().chain(launch).min()
     }
@@ -180,8 +207,10 @@ impl Keeper {
         self.slots.table().expire(Instant::now());
         let now = self.now();
         self.end_services(now);
+        self.go_on_with_upgrade(now);
         match self.watch.due(now) {
             Due::Nothing => {}
+            Due::Start if self.leaves() => {}
             Due::Start if self.ends_services() || self.over => {}
             Due::Start => self.start_herder(now),
             Due::Kill => {
@@ -211,6 +240,7 @@ impl Keeper {
         self.herder = Some(herder);
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;
+        self.upgrade_told = false;
         if let Some(shutdown) = &mut self.shutdown {
             // The one that knew of it has ended in the middle of it.
             (shutdown.since, shutdown.taken_over) = ((self.clock)(), false);
@@ -254,6 +284,8 @@ impl Keeper {
     fn child_ended(&mut self, pid: i32) {
         if self.herder.as_ref().is_some_and(|herder| herder.pid() == pid) {
             self.herder_changed();
+        } else if self.is_preflight(pid) {
+            self.preflight_ended();
         } else if !self.slots.reap(pid) {
             // An orphan that became ours; for a child that is long reaped, it does nothing.
             os::reap_stranger(pid);
@@ -273,7 +305,7 @@ impl Keeper {
                 self.listen();
                 self.unlink();
                 self.watch.ended(self.now());
-                if !self.over {
+                if !self.over && !self.leaves() {
                     self.mourn(ending);
                 }
             }
@@ -348,6 +380,7 @@ impl Keeper {
                 }
             }
             Request::Over => self.over = true,
+            Request::Upgrade(path) => self.begin_upgrade(path),
         }
         Ok(())
     }
@@ -355,7 +388,10 @@ impl Keeper {
     /// Tells the herder what there is to tell.
     fn speak(&mut self) {
         let now = self.now();
-        let Self { link: Some(link), slots, watch, .. } = self else { return };
+        let Self { link: Some(link), slots, watch, upgraded, upgrade_told, .. } = self else { return };
+        if let (Some(outcome), false) = (upgraded, std::mem::replace(upgrade_told, true)) {
+            link.upgraded(outcome.clone());
+        }
         link.write(slots, || watch.told(now));
     }
 
