@@ -181,7 +181,7 @@ impl Handover {
         digest.update(&self.head.next_run.to_le_bytes());
         for slot in &self.slots {
             for text in [slot.service.as_bytes(), &slot.note, slot.conf.as_bytes(), slot.settings.as_bytes()] {
-                digest.update(&text.len().to_le_bytes());
+                digest.update(&(text.len() as u64).to_le_bytes());
                 digest.update(text);
             }
             for run in &slot.runs {

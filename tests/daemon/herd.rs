@@ -146,7 +146,8 @@ impl Herd {
         command
     }
 
-    fn place(&self, command: &mut Command) {
+    /// Gives a command the places of this herd.
+    pub(crate) fn place(&self, command: &mut Command) {
         command.env_clear().env("HOME", self.path().join("home")).env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1");
         command.env("DHERDER_CONFIG_DIR", self.confs()).env("DHERDER_STATE_DIR", self.state());
         command.current_dir("/").stdin(Stdio::null());
