@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -226,6 +226,13 @@ impl Herd {
         finish(self.command().args(line.split_whitespace()))
     }
 
+    /// Begins a verb.
+    pub(crate) fn begin(&self, line: &str) -> Begun {
+        let mut command = self.command();
+        command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Begun(command.spawn().unwrap())
+    }
+
     /// Runs a verb that succeeds.
     pub(crate) fn done(&self, line: &str) -> Done {
         let done = self.run(line);
@@ -342,11 +349,24 @@ impl Drop for Herd {
     }
 }
 
+/// A verb that is under way.
+pub(crate) struct Begun(Child);
+
+impl Begun {
+    /// Waits for its end.
+    pub(crate) fn end(self) -> Done {
+        await_end("a verb", self.0)
+    }
+}
+
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command) -> Done {
     let what = format!("{command:?}");
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let output = within(&what, move || child.wait_with_output().unwrap());
+    await_end(&what, command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+fn await_end(what: &str, child: Child) -> Done {
+    let output = within(what, move || child.wait_with_output().unwrap());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Done { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }

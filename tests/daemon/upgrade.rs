@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::hanging::DeadMount;
 use crate::herd::{BINARY, Herd, finish, lives, open_to_others, sh, sleeper, with};
 
 /// Another file with the same program.
@@ -34,8 +35,10 @@ fn herd_as_seen(herd: &Herd) -> BTreeMap<String, Value> {
     let document = herd.document();
     let service = |one: &Value| {
         let keys = ["pid", "run", "restarts", "state", "wanted", "window", "last_exit"];
-        let kept = keys.map(|key| (key.to_owned(), one[key].clone()));
-        (one["id"].as_str().unwrap().to_owned(), Value::Object(kept.into_iter().collect()))
+        let mut kept: serde_json::Map<_, _> = keys.map(|key| (key.to_owned(), one[key].clone())).into_iter().collect();
+        // Each herder makes the time of day anew of the time since the boot.
+        kept["last_exit"].as_object_mut().map(|exit| exit.remove("at"));
+        (one["id"].as_str().unwrap().to_owned(), Value::Object(kept))
     };
     document["services"].as_array().unwrap().iter().map(service).collect()
 }
@@ -44,7 +47,7 @@ fn herd_as_seen(herd: &Herd) -> BTreeMap<String, Value> {
 fn services_keep_their_processes_and_their_counters() {
     let herd = Herd::of([
         ("calm", sleeper()),
-        ("marked", sh("trap '' TERM; echo begun >> begun; while :; do read line < /dev/zero; done")),
+        ("marked", sh("echo begun >> begun; exec sleep 100000")),
         ("once", json!({"cmd": "true", "restart": "never"})),
     ]);
     herd.conf("crashed", &with(sh("[ -e crashed ] || { echo > crashed; exit 3; }; exec sleep 100000"), json!({})));
@@ -131,5 +134,130 @@ fn a_wrong_program_is_refused_and_nothing_has_happened() {
 
     assert_eq!((program(herd.pid()), herd.herder()), (own, herder));
     assert_eq!(herd_as_seen(&herd), before);
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn what_is_under_way_goes_on() {
+    let mut herd = Herd::of([
+        ("cooling", with(sh("exit 3"), json!({"restart": {"intensity": 1, "cooldown": "1h", "max_cooldown": "1h"}}))),
+        ("waiting", with(sh("echo run >> waited; exit 3"), json!({"restart": {"delay": "3s", "intensity": 100}}))),
+        // It says that it was asked to end, and ends when the FIFO is written to.
+        (
+            "deaf",
+            with(
+                sh("trap 'echo asked >> asked' TERM; echo up >> up; until read x < gate; do :; done"),
+                json!({"stop": {"timeout": "1h"}}),
+            ),
+        ),
+        ("down", sleeper()),
+    ]);
+    herd.fifo("gate");
+    herd.until_state("cooling", "cooldown");
+    herd.done("stop down");
+    herd.lines("up", 1);
+    herd.done("stop deaf --no-wait");
+    herd.lines("asked", 1);
+    let (cooling, deaf, waited) = (herd.service("cooling"), herd.pid_of("deaf"), herd.lines("waited", 1).len());
+
+    let done = upgrade(&herd, &copy(&herd, "next"));
+    assert_eq!(done.code, 0, "{done:?}\n{}", herd.log());
+    let later = herd.service("cooling");
+    assert_eq!((&later["state"], &later["restarts"]), (&json!("cooldown"), &cooling["restarts"]));
+    let left = |service: &Value| service["next_start_ms"].as_u64().unwrap();
+    assert!(left(&later) <= left(&cooling) && left(&later) > left(&cooling) - 60_000, "{later} {cooling}");
+    assert_eq!((herd.service("deaf")["state"].clone(), herd.pid_of("deaf")), (json!("stopping"), deaf));
+    assert_eq!(herd.service("down")["state"], "stopped");
+    herd.lines("waited", waited + 1);
+
+    fs::write(herd.work("gate"), "end\n").unwrap();
+    herd.until_state("deaf", "stopped");
+    assert_eq!(herd.lines_now("asked").len(), 1);
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn a_program_whose_herder_hangs_gives_the_place_back() {
+    let herd = Herd::of([("calm", sleeper()), ("crashing", with(sleeper(), json!({"restart": {"intensity": 1000}})))]);
+    // Every herder opens it before it answers.
+    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("notes")) else { return };
+    let (keeper, own, calm, crashing) = (herd.pid(), program(herd.pid()), herd.pid_of("calm"), herd.pid_of("crashing"));
+    let next = copy(&herd, "next");
+    let asking = herd.begin(&format!("upgrade {}", next.display()));
+    let hangs = mount.opened();
+    assert_eq!(program(keeper), next);
+    // Who ends meanwhile is a zombie until somebody stays.
+    kill(crashing, Signal::SIGKILL).unwrap();
+    // The one that came back makes a herder of its own.
+    let after = mount.opened();
+    assert_eq!(program(keeper), own);
+    mount.let_go(&after);
+    let done = asking.end();
+    let why = "its herder did not answer within 10 seconds";
+    let version = env!("CARGO_PKG_VERSION");
+    let told = format!("daemonherder: {}: {why}; version {version} goes on\n", next.display());
+    assert_eq!((done.code, done.err), (1, told));
+    assert_eq!((program(herd.herder()), herd.pid_of("calm")), (own, calm));
+    let restarted =
+        herd.until("crashing", "restarted", |service| service["restarts"] == 1 && !service["pid"].is_null());
+    assert_eq!(restarted["last_exit"]["signal"], "KILL");
+    mount.let_go(&hangs);
+}
+
+#[test]
+fn a_program_whose_herder_ends_gives_the_place_back() {
+    let herd = Herd::of([("calm", sleeper())]);
+    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("notes")) else { return };
+    let (own, calm, next) = (program(herd.pid()), herd.pid_of("calm"), copy(&herd, "next"));
+    let asking = herd.begin(&format!("upgrade {}", next.display()));
+    let _hangs = mount.opened();
+    kill(herd.herder(), Signal::SIGKILL).unwrap();
+    mount.let_go(&mount.opened());
+    let done = asking.end();
+    assert!(done.code == 1 && done.err.contains("its herder ended before it answered"), "{done:?}");
+    assert_eq!((program(herd.pid()), herd.pid_of("calm")), (own, calm));
+}
+
+#[test]
+fn a_signal_in_the_middle_of_it_has_only_waited() {
+    let mut herd = Herd::of([("calm", sleeper())]);
+    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("notes")) else { return };
+    let (calm, next) = (herd.pid_of("calm"), copy(&herd, "next"));
+    let asking = herd.begin(&format!("upgrade {}", next.display()));
+    let hangs = mount.opened();
+    herd.signal(Signal::SIGTERM);
+    mount.let_go(&hangs);
+    assert_eq!(herd.ended(), Some(0));
+    assert!(!lives(calm));
+    drop(asking.end());
+}
+
+#[test]
+fn five_in_a_row_under_load_lose_nobody_and_make_no_second_copy() {
+    let herd = Herd::new();
+    let restless = json!({"restart": {"intensity": 100_000, "delay": "10ms"}, "stop": {"timeout": "1s"}});
+    for number in 0..20 {
+        herd.conf(&format!("calm-{number}"), &sleeper());
+        // A second copy does not get the lock, and says so.
+        let script = format!("flock -n lock-{number} sleep 0.0{} || echo double >> double", number % 10);
+        herd.conf(&format!("restless-{number}"), &with(sh(&script), restless.clone()));
+    }
+    let mut herd = herd;
+    herd.start();
+    for number in 0..20 {
+        herd.until_state(&format!("calm-{number}"), "running");
+    }
+    let pids = |herd: &Herd| (0..20).map(|number| herd.pid_of(&format!("calm-{number}"))).collect::<Vec<_>>();
+    let (before, copies) = (pids(&herd), [copy(&herd, "one"), copy(&herd, "two")]);
+    let restarts = |herd: &Herd| herd.service("restless-0")["restarts"].as_u64().unwrap();
+    let mut last = restarts(&herd);
+    for round in 0..5 {
+        let done = upgrade(&herd, &copies[round % 2]);
+        assert_eq!(done.code, 0, "{done:?}\n{}", herd.log());
+        assert_eq!(pids(&herd), before);
+        herd.until("restless-0", "restarted", |service| service["restarts"].as_u64().unwrap() > last);
+        last = restarts(&herd);
+    }
+    assert_eq!(herd.lines_now("double"), [""; 0]);
     assert_eq!(herd.end(), Some(0));
 }
