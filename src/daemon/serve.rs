@@ -12,6 +12,7 @@ use actix::{Actor, Addr, System};
 use tokio::sync::{mpsc, oneshot};
 
 use super::succeed::succeed;
+use super::upgrade::upgrades;
 use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
@@ -124,7 +125,9 @@ async fn live(
     })
     .await;
     let access = admit_group(places, access, &herder).await;
-    let server = front::serve(listener, herder.clone(), identity, access)
+    let upgrades = Some(upgrades(&keeper, inheritance.pid));
+    let door = front::Herd { upgrades, ..herder.clone().into() };
+    let server = front::serve(listener, door, identity, access)
         .map_err(|source| io_error(format!("answer on {}", places.socket.display()), source))?;
     tokio::task::spawn_local(tidy_memory(herder.clone()));
     keeper.ready();

@@ -41,6 +41,23 @@ impl Handler<TakeOver> for Herder {
     }
 }
 
+/// Whether this program understands what is remembered of a service: its note, and the conf that it was given last. Nothing
+/// is said against one of which nothing is remembered.
+///
+/// # Errors
+/// It does not: why, for people.
+pub(crate) fn understand(inherited: &Inherited) -> Result<(), String> {
+    let Inherited { service, origin, note, .. } = inherited;
+    if !note.is_empty() {
+        Note::from_bytes(note)
+            .map_err(|error| format!("{service}: what is remembered of it is not understood: {error}"))?;
+    }
+    if !origin.conf.is_empty() && Library::default().read(inherited).is_none() {
+        return Err(format!("{service}: its conf was accepted, and is not understood any more"));
+    }
+    Ok(())
+}
+
 impl Herder {
     fn inherit(&mut self, inherited: Inherited, library: &mut Library, ctx: &mut Context<Self>) {
         let Inherited { service, origin, note, runs } = &inherited;

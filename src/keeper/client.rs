@@ -1,5 +1,7 @@
 //! The herder's end of the line: a spawner whose processes are the keeper's.
 
+mod upgrade;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -12,9 +14,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::frames;
+use super::handover::Outcome;
 use super::heritage;
 use super::notes::{Notes, Text};
 use super::wire::{self, Act, BadFrame, Incoming, Outgoing, Request, Step, Tell};
@@ -58,6 +61,8 @@ pub(crate) struct Inheritance {
     pub(crate) answered: bool,
     /// The open files that the daemon was started with.
     pub(crate) open_files: Option<Limit>,
+    /// How the last upgrade went, if there was one.
+    pub(crate) upgraded: Option<Outcome>,
     /// Every service that is remembered.
     pub(crate) services: Vec<Inherited>,
 }
@@ -111,6 +116,9 @@ struct Desk {
     unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
     /// The texts that the keeper has of each service that it knows.
     origins: HashMap<ServiceId, Origin>,
+    /// How the last upgrade went, and whoever waits for the next one.
+    upgraded: Option<Outcome>,
+    upgrading: Option<oneshot::Sender<Outcome>>,
 }
 
 /// A run whose end is not acknowledged.
@@ -132,14 +140,17 @@ enum Listener {
 pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
     let mut stream = StdStream::from(line);
     let (mut incoming, mut services, mut heard) = (Incoming::default(), Vec::new(), 0);
+    let mut upgraded = None;
     loop {
         while let Some(tell) = incoming.next()? {
             heard += 1;
             match tell {
                 Tell::Slot(slot) => services.extend(inherited(slot)),
                 Tell::Welcome(welcome) => {
-                    return Ok((inheritance(welcome, services), Line { stream, incoming, heard }));
+                    let inheritance = Inheritance { upgraded, ..inheritance(welcome, services) };
+                    return Ok((inheritance, Line { stream, incoming, heard }));
                 }
+                Tell::Upgraded(outcome) => upgraded = Some(outcome),
                 Tell::Report(..) | Tell::Leaves(_) | Tell::Shutdown | Tell::Reload | Tell::Ping | Tell::Line { .. } => {
                 }
             }
@@ -172,7 +183,7 @@ fn inherited(slot: wire::Slot) -> Option<Inherited> {
 fn inheritance(welcome: wire::Welcome, services: Vec<Inherited>) -> Inheritance {
     let wire::Welcome { pid, since_ns, herd, next_run, answered, open_files } = welcome;
     let open_files = open_files.map(|(soft, hard)| Limit { soft: frames::unbound(soft), hard: frames::unbound(hard) });
-    Inheritance { pid, since_ns, herd, next_run, answered, open_files, services }
+    Inheritance { pid, since_ns, herd, next_run, answered, open_files, upgraded: None, services }
 }
 
 impl Client {
@@ -205,6 +216,8 @@ impl Client {
             notes,
             unwritten: Vec::new(),
             origins: services.iter().map(|service| (service.service.clone(), service.origin.clone())).collect(),
+            upgraded: inheritance.upgraded.clone(),
+            upgrading: None,
         };
         let client = Self {
             desk: Rc::new(RefCell::new(desk)),
@@ -318,6 +331,7 @@ impl Client {
             Tell::Leaves(leaves) => self.net.set(if leaves { Net::Cgroup } else { Net::Subreaper }),
             Tell::Shutdown => _ = wish.send(Wish::Shutdown),
             Tell::Reload => _ = wish.send(Wish::Reload),
+            Tell::Upgraded(outcome) => self.hear_of_upgrade(outcome),
             Tell::Line { error: true, text } => log::error!("{text}"),
             Tell::Line { error: false, text } => log::info!("{text}"),
             Tell::Ping | Tell::Slot(_) | Tell::Welcome(_) => {}

@@ -38,7 +38,7 @@ pub(super) fn signal(number: u8) -> Result<Signal, Meaningless> {
     Signal::from_number(number.into()).map_err(|_| Meaningless)
 }
 
-fn stage(number: u8) -> Result<Stage, Meaningless> {
+pub(super) fn stage(number: u8) -> Result<Stage, Meaningless> {
     Stage::from_number(number).ok_or(Meaningless)
 }
 

@@ -1,6 +1,9 @@
 //! The keeper itself: one loop that waits for signals, for its children, for what they do before they execute, and for
 //! the herder.
 
+mod trial;
+mod upgrade;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -10,6 +13,7 @@ use super::door::{self, DOOR, Door};
 use super::evidence::{self, Evidence};
 use super::farewell::{self, Farewell};
 use super::frames;
+use super::handover::Outcome;
 use super::herder::{HerderProcess, HerderProgram};
 use super::lines;
 use super::link::Link;
@@ -22,6 +26,10 @@ use crate::model::{Ending, Moment};
 use crate::os::{self, Epoll, Events, Signals, Taken};
 use crate::process::children::{EndBy, Table};
 use crate::process::{LAUNCH_LIMIT, Whom};
+
+pub(crate) use trial::Arrival;
+
+use upgrade::Upgrade;
 
 /// A repeated request for the end counts as the second one only after this time.
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,6 +64,8 @@ pub(crate) struct Parts {
     pub(crate) ending: bool,
     /// Called once, when a herder answers for the first time.
     pub(crate) on_ready: Box<dyn FnOnce()>,
+    /// What the program left that this one has taken the place of.
+    pub(crate) arrival: Option<Rc<Arrival>>,
 }
 
 /// The process that owns the services' processes.
@@ -83,6 +93,13 @@ pub(crate) struct Keeper {
     left: bool,
     /// The exit code of a first herder that could not begin.
     never_began: Option<u8>,
+    /// What the program left that this one has taken the place of, until that is settled.
+    arrival: Option<Rc<Arrival>>,
+    /// Another program is about to take this one's place.
+    upgrade: Option<Upgrade>,
+    /// How the last upgrade went, and whether the herder knows.
+    upgraded: Option<Outcome>,
+    upgrade_told: bool,
 }
 
 /// The end of the herd was asked for.
@@ -113,7 +130,8 @@ impl Keeper {
         if let Err(error) = os::tree::become_subreaper() {
             log::warn!("what leaves its group is not found when a service ends: {error}");
         }
-        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, ending, on_ready } = parts;
+        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, ending, on_ready, arrival } =
+            parts;
         let beginning = Welcome {
             pid: std::process::id(),
             since_ns,
@@ -127,8 +145,16 @@ impl Keeper {
         let table = Table::new(Rc::clone(&epoll), EndBy::Sigchld, LAUNCH_LIMIT);
         let (lock, trees) = (Rc::new(lock), Trees::new(Rc::clone(&epoll), herd));
         let mut slots = Slots::new(table, records.0, trees, Rc::clone(&lock), next_run);
-        take_over(records.1, &mut slots)?;
+        match &arrival {
+            Some(arrival) => arrival.unpack(&mut slots, records.1)?,
+            None => take_over(records.1, &mut slots)?,
+        }
         Ok(Self {
+            upgraded: arrival.as_deref().map(Arrival::outcome),
+            answered: arrival.is_some(),
+            arrival,
+            upgrade: None,
+            upgrade_told: false,
             slots,
             program,
             door: Door::new(listener.into(), Rc::clone(&epoll)),
@@ -143,7 +169,6 @@ impl Keeper {
             shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
             // What the start left is worth as much as what a burst does.
             requests: BURST,
-            answered: false,
             over: None,
             left: false,
             never_began: None,
@@ -162,6 +187,7 @@ impl Keeper {
     /// The system does not let it wait any more.
     pub(crate) fn run(&mut self) -> io::Result<Ended> {
         let mut events = Events::default();
+        self.arrive();
         loop {
             self.expire();
             self.speak();
@@ -206,7 +232,9 @@ impl Keeper {
         let now = self.now();
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let over = self.over.map(|since| since + watch::PATIENCE);
-        let own = self.watch.deadline().into_iter().chain(shutdown).chain(self.door_opens()).chain(over);
+        let herder = self.watch.deadline().filter(|_| !self.leaves());
+        let upgrade = self.upgrade.as_ref().map(Upgrade::deadline);
+        let own = herder.into_iter().chain(upgrade).chain(shutdown).chain(self.door_opens()).chain(over);
         let own = own.min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         let tidy = self.is_after_burst().then_some(QUIET);
@@ -231,8 +259,10 @@ impl Keeper {
             self.over = Some(now);
             self.kill_herder();
         }
+        self.go_on_with_upgrade(now);
         match self.watch.due(now) {
             Due::Nothing => {}
+            Due::Start if self.leaves() => {}
             Due::Start => self.start_herder(now),
             Due::Kill => {
                 log::error!("the herder has not listened for 10 seconds: it is replaced");
@@ -265,6 +295,7 @@ impl Keeper {
         self.herder = Some(herder);
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;
+        self.upgrade_told = false;
         if let Some(shutdown) = &mut self.shutdown {
             // The one that knew of it has ended in the middle of it.
             (shutdown.since, shutdown.taken_over) = ((self.clock)(), false);
@@ -308,6 +339,8 @@ impl Keeper {
     fn child_ended(&mut self, pid: i32) {
         if self.herder.as_ref().is_some_and(|herder| herder.pid() == pid) {
             self.herder_changed();
+        } else if self.is_preflight(pid) {
+            self.preflight_ended();
         } else if !self.slots.reap(pid) {
             // An orphan that became ours; for a child that is long reaped, it does nothing.
             os::reap_stranger(pid);
@@ -327,7 +360,7 @@ impl Keeper {
                 self.listen();
                 self.unlink();
                 self.watch.ended(self.now());
-                if self.over.is_none() {
+                if self.over.is_none() && !self.leaves() {
                     self.mourn(ending);
                 }
             }
@@ -408,6 +441,7 @@ impl Keeper {
                 (self.over, self.left) = (Some(self.now()), left);
                 self.watch.rest();
             }
+            Request::Upgrade(path) => self.begin_upgrade(path),
         }
         Ok(())
     }
@@ -415,7 +449,10 @@ impl Keeper {
     /// Tells the herder what there is to tell.
     fn speak(&mut self) {
         let now = self.now();
-        let Self { link: Some(link), slots, watch, .. } = self else { return };
+        let Self { link: Some(link), slots, watch, upgraded, upgrade_told, .. } = self else { return };
+        if let (Some(outcome), false) = (upgraded, std::mem::replace(upgrade_told, true)) {
+            link.upgraded(outcome.clone());
+        }
         link.write(slots, || watch.told(now));
     }
 

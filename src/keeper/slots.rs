@@ -1,5 +1,9 @@
 //! One slot a service: what is remembered of it, and its run.
 
+mod handover;
+
+pub(super) use handover::check;
+
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;

@@ -96,6 +96,11 @@ impl Trees {
         place.leaf(service).inspect_err(|error| log::error!("{service}: cannot make its cgroup: {error}")).ok()
     }
 
+    /// Goes on with the leaves of the program before.
+    pub(super) fn open_again(&mut self) {
+        self.place(|_| true);
+    }
+
     /// Whether services get leaves.
     pub(super) fn has_leaves(&self) -> bool {
         matches!(self.leaves, Leaves::Usable(_))

@@ -18,4 +18,5 @@ mod shortage;
 mod stops;
 mod surroundings;
 mod trees;
+mod upgrade;
 mod verbs;

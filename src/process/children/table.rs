@@ -1,5 +1,9 @@
 //! The runs that are not acknowledged, and what the kernel is asked about them.
 
+mod carried;
+
+pub(crate) use carried::{Carried, CarriedLife};
+
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::os::fd::AsFd;
