@@ -6,8 +6,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -19,9 +17,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::frames;
 use super::handover::Outcome;
 use super::heritage;
+use super::inherit::{Inheritance, Inherited, Line};
 use super::notes::{Notes, Text};
-use super::wire::{self, Act, BadFrame, Incoming, Outgoing, Request, Step, Tell};
-use crate::model::{Ending, LaunchError, Limit, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
+use super::wire::{self, Act, Incoming, Outgoing, Request, Step, Tell};
+use crate::model::{Ending, LaunchError, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
 use crate::os::FIRST_GIVEN;
 use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 
@@ -31,54 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) const LISTENER: i32 = FIRST_GIVEN + 1;
 /// Where it finds the lock.
 pub(crate) const LOCK: i32 = FIRST_GIVEN + 2;
-
-/// Why there is no line to a keeper.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LineError {
-    /// This process was not made by a keeper, or that has gone.
-    #[error("cannot read from the keeper")]
-    Read(#[source] io::Error),
-    /// The keeper has gone.
-    #[error("the keeper has gone")]
-    Gone,
-    /// What it says means nothing.
-    #[error("the keeper says what it can't say")]
-    Bad(#[from] BadFrame),
-}
-
-/// What a new herder finds.
-#[derive(Debug)]
-pub(crate) struct Inheritance {
-    /// The keeper's process.
-    pub(crate) pid: u32,
-    /// Since when the daemon runs, in nanoseconds of the wall clock.
-    pub(crate) since_ns: u64,
-    /// The first part of its run ids.
-    pub(crate) herd: u64,
-    /// The first run number that is free.
-    pub(crate) next_run: u64,
-    /// A herder has answered in this keeper's life.
-    pub(crate) answered: bool,
-    /// The open files that the daemon was started with.
-    pub(crate) open_files: Option<Limit>,
-    /// How the last upgrade went, if there was one.
-    pub(crate) upgraded: Option<Outcome>,
-    /// Every service that is remembered.
-    pub(crate) services: Vec<Inherited>,
-}
-
-/// A service that is remembered.
-#[derive(Debug)]
-pub(crate) struct Inherited {
-    /// Its id.
-    pub(crate) service: ServiceId,
-    /// The state of its lifecycle, as it was given to [`Spawner::keep`].
-    pub(crate) note: Vec<u8>,
-    /// What its conf said.
-    pub(crate) origin: Origin,
-    /// Its runs whose ends are not acknowledged.
-    pub(crate) runs: Vec<RunId>,
-}
 
 /// What somebody asked of the daemon by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,59 +82,6 @@ enum Listener {
     /// What it has not been told is kept until somebody listens.
     Nobody(Vec<Report>),
     Somebody(Reports),
-}
-
-/// Reads all that the keeper remembers. Blocks until it has said so.
-///
-/// # Errors
-/// There is no keeper, or none of this build.
-pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
-    let mut stream = StdStream::from(line);
-    let (mut incoming, mut services, mut heard) = (Incoming::default(), Vec::new(), 0);
-    let mut upgraded = None;
-    loop {
-        while let Some(tell) = incoming.next()? {
-            heard += 1;
-            match tell {
-                Tell::Slot(slot) => services.extend(inherited(slot)),
-                Tell::Welcome(welcome) => {
-                    let inheritance = Inheritance { upgraded, ..inheritance(welcome, services) };
-                    return Ok((inheritance, Line { stream, incoming, heard }));
-                }
-                Tell::Upgraded(outcome) => upgraded = Some(outcome),
-                Tell::Report(..) | Tell::Leaves(_) | Tell::Shutdown | Tell::Reload | Tell::Ping | Tell::Line { .. } => {
-                }
-            }
-        }
-        if incoming.read(&mut stream).map_err(LineError::Read)? == 0 {
-            return Err(LineError::Gone);
-        }
-    }
-}
-
-/// A line on which the beginning was heard.
-#[derive(Debug)]
-pub(crate) struct Line {
-    stream: StdStream,
-    incoming: Incoming,
-    heard: u64,
-}
-
-fn inherited(slot: wire::Slot) -> Option<Inherited> {
-    let wire::Slot { service, note, conf, settings, runs } = slot;
-    Some(Inherited {
-        // It came from an id.
-        service: service.parse().ok()?,
-        note,
-        origin: Origin { conf: conf.into(), settings: settings.into() },
-        runs: runs.into_iter().map(RunId::from).collect(),
-    })
-}
-
-fn inheritance(welcome: wire::Welcome, services: Vec<Inherited>) -> Inheritance {
-    let wire::Welcome { pid, since_ns, herd, next_run, answered, open_files } = welcome;
-    let open_files = open_files.map(|(soft, hard)| Limit { soft: frames::unbound(soft), hard: frames::unbound(hard) });
-    Inheritance { pid, since_ns, herd, next_run, answered, open_files, upgraded: None, services }
 }
 
 impl Client {

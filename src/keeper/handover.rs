@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::Inherited;
+use super::inherit::Inherited;
 use super::slots;
 use super::wire;
 use crate::model::{Origin, RunId};

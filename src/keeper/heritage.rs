@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::{Inheritance, Inherited};
+use super::inherit::{Inheritance, Inherited};
 use super::notes::{Header, Kept, Recalled, Text};
 use crate::model::{Origin, ServiceId};
 

@@ -1,6 +1,7 @@
 //! The keeper itself: one loop that waits for signals, for its children, for what they do before they execute, and for
 //! the herder.
 
+mod shutdown;
 mod trial;
 mod upgrade;
 
@@ -10,31 +11,27 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::door::{self, DOOR, Door};
-use super::evidence::{self, Evidence};
-use super::farewell::{self, Farewell};
 use super::frames;
 use super::handover::Outcome;
 use super::herder::{HerderProcess, HerderProgram};
 use super::lines;
 use super::link::Link;
-use super::run_table::{Found, Record, RunTable};
+use super::run_table::{Found, RunTable};
 use super::slots::Slots;
+use super::take_over::take_over;
 use super::trees::Trees;
 use super::watch::{self, Due, Watch};
 use super::wire::{Request, Welcome};
 use crate::model::{Ending, Moment};
 use crate::os::{self, Epoll, Events, Signals, Taken};
+use crate::process::LAUNCH_LIMIT;
 use crate::process::children::{EndBy, Table};
-use crate::process::{LAUNCH_LIMIT, Whom};
 
 pub(crate) use trial::Arrival;
 
+use shutdown::Shutdown;
 use upgrade::Upgrade;
 
-/// A repeated request for the end counts as the second one only after this time.
-const SECOND: Duration = Duration::from_secs(1);
-/// How long a process may take to be executed before nothing more is made of it.
-const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 /// So many requests leave memory behind that is worth giving back.
 const BURST: u32 = 200;
 /// A burst is over when nothing has happened for so long.
@@ -100,15 +97,6 @@ pub(crate) struct Keeper {
     /// How the last upgrade went, and whether the herder knows.
     upgraded: Option<Outcome>,
     upgrade_told: bool,
-}
-
-/// The end of the herd was asked for.
-struct Shutdown {
-    since: Moment,
-    /// A herder has heard of it.
-    taken_over: bool,
-    /// No herder has: the keeper ends the services itself.
-    own: Option<Farewell>,
 }
 
 /// How a keeper's life ended.
@@ -456,37 +444,6 @@ impl Keeper {
         link.write(slots, || watch.told(now));
     }
 
-    fn ask_for_the_end(&mut self) {
-        let now = self.now();
-        match &mut self.shutdown {
-            None => self.shutdown = Some(Shutdown { since: now, taken_over: false, own: None }),
-            Some(Shutdown { since, own: Some(own), .. }) if now - *since >= SECOND => own.hurry(now),
-            Some(_) => {}
-        }
-        self.wish(|wishes| wishes.shutdown = true);
-    }
-
-    /// Ends the services itself where no herder does it.
-    fn end_services(&mut self, now: Moment) {
-        let Some(shutdown) = &mut self.shutdown else { return };
-        if shutdown.own.is_none() && !shutdown.taken_over && now >= shutdown.since + farewell::PATIENCE {
-            log::error!("no herder has taken over the shutdown: the keeper ends the services itself");
-            let (own, signals) = Farewell::begin(&self.slots.living(), now);
-            shutdown.own = Some(own);
-            for (run, signal) in signals {
-                self.slots.signal(run, signal, Whom::Main);
-            }
-            self.watch.rest();
-            self.kill_herder();
-            return;
-        }
-        if let Some(own) = &mut shutdown.own {
-            for run in own.due(now) {
-                self.slots.signal(run, crate::model::Signal::KILL, Whom::Tree);
-            }
-        }
-    }
-
     fn ended(&self) -> Option<Ended> {
         let alone = self.herder.is_none();
         if let (true, Some(code)) = (alone, self.never_began) {
@@ -497,42 +454,5 @@ impl Keeper {
         }
         let own = self.shutdown.as_ref()?.own.as_ref()?;
         (alone && (self.slots.living().is_empty() || own.is_over(self.now()))).then_some(Ended::Done)
-    }
-}
-
-/// Takes over what an earlier keeper left.
-fn take_over(found: Found, slots: &mut Slots) -> io::Result<()> {
-    if let Some(why) = found.distrusted {
-        log::warn!("what an earlier daemon left is not looked at: {why}");
-    }
-    for record in found.records {
-        let evidence = settled(&record)?;
-        if let Evidence::Alive(_) = evidence {
-            log::info!("{}: {:?} lives on, pid {}", record.service, record.run, record.pid.unwrap_or_default());
-        }
-        slots.adopt(record, evidence);
-    }
-    Ok(())
-}
-
-/// Looks until there is something to see: at the moment when it is executed a process has no environment. That moment is
-/// over soon, or the process hangs, and then it is as good as one that never came to it.
-fn settled(record: &Record) -> io::Result<Evidence> {
-    let begun = Instant::now();
-    loop {
-        match evidence::examine(record)? {
-            Evidence::NotYet if begun.elapsed() < EXEC_PATIENCE => std::thread::yield_now(),
-            evidence => return Ok(evidence),
-        }
-    }
-}
-
-impl Shutdown {
-    fn deadline(&self) -> Option<Moment> {
-        match &self.own {
-            Some(own) => Some(own.deadline()),
-            None if self.taken_over => None,
-            None => Some(self.since + farewell::PATIENCE),
-        }
     }
 }

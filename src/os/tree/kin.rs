@@ -24,6 +24,7 @@ impl Kin {
     ///
     /// # Errors
     /// No descriptor is left.
+    #[cfg(test)]
     pub(crate) fn of(child: &Process) -> io::Result<Self> {
         // Its number is nobody else's as long as it is not reaped.
         let fd = match child.fd() {
@@ -88,6 +89,7 @@ impl Kin {
 
     /// The same as a child of this process, to be reaped. What is no child gives [`Ending::Lost`](crate::model::Ending)
     /// when it is.
+    #[cfg(test)]
     pub(crate) fn into_child(self) -> Process {
         Process::new(self.pid.cast_signed(), Some(self.fd))
     }
@@ -124,6 +126,7 @@ pub(crate) fn orphans(known: impl Fn(u32) -> bool) -> io::Result<Vec<Kin>> {
 ///
 /// # Errors
 /// There are not enough descriptors.
+#[cfg(test)]
 pub(crate) fn descendants(of: &[Kin]) -> io::Result<Vec<Kin>> {
     let mut seen: HashSet<u32> = of.iter().map(Kin::pid).collect();
     let mut found: Vec<Kin> = Vec::new();
