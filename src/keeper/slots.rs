@@ -59,6 +59,8 @@ struct Slot {
     /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
     in_leaf: bool,
     began: u64,
+    /// Processes in its leaf that the kernel had killed for want of memory by then.
+    oom_kills: u64,
     /// Its record in the run table, from its first launch on.
     place: Option<Place>,
 }
@@ -127,6 +129,10 @@ impl Slots {
             let Some(service) = owners.get(&run) else { continue };
             let Some(slot) = slots.get(service) else { continue };
             let Ok(id) = service.parse() else { continue };
+            let by_kill = Some(Ending::Killed { signal: Signal::KILL, core: false });
+            if slot.in_leaf && table.ending(run) == by_kill && trees.oom_kills(&id) > slot.oom_kills {
+                table.amend(run, Ending::OomKilled);
+            }
             if scope == StopScope::Main {
                 continue;
             }
@@ -321,6 +327,7 @@ impl Slots {
         let Self { table, records, lock, slots, owners, next_run, .. } = self;
         let Some(slot) = slots.get_mut(service) else { return Ok(()) };
         (slot.in_leaf, slot.began) = (leaf.is_some(), ticks());
+        slot.oom_kills = leaf.as_ref().and_then(Leaf::oom_kills).unwrap_or(0);
         let room = slot.make_room(service, table, records);
         slot.runs.push(run);
         owners.insert(run, Rc::clone(service));

@@ -106,6 +106,12 @@ impl Trees {
         matches!(self.leaves, Leaves::Usable(_))
     }
 
+    /// How many processes in a service's leaf the kernel has killed for want of memory so far; 0 where it does not count.
+    pub(super) fn oom_kills(&self, service: &ServiceId) -> u64 {
+        let Leaves::Usable(place) = &self.leaves else { return 0 };
+        place.existing(service).ok().flatten().and_then(|leaf| leaf.oom_kills()).unwrap_or(0)
+    }
+
     /// The leaf of an adopted run, if it is in one.
     pub(super) fn is_in_leaf(&mut self, service: &ServiceId, pid: u32) -> bool {
         let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();

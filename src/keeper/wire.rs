@@ -157,6 +157,7 @@ pub(super) enum Ending {
     Killed { signal: u8, core: bool },
     NotLaunched { stage: u8, errno: i32 },
     Lost,
+    OomKilled,
 }
 
 /// A run id.

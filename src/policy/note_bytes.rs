@@ -119,6 +119,7 @@ enum WrittenEnding {
     Killed { signal: u8, core: bool },
     NotLaunched { stage: u8, errno: i32 },
     Lost,
+    OomKilled,
 }
 
 /// By their numbers in notes, from 0: later ones are appended.
@@ -323,6 +324,7 @@ impl WrittenDeath {
                     WrittenEnding::NotLaunched { stage: number(&STAGES, stage), errno }
                 }
                 Ending::Lost => WrittenEnding::Lost,
+                Ending::OomKilled => WrittenEnding::OomKilled,
             },
         }
     }
@@ -340,6 +342,7 @@ impl WrittenDeath {
                     Ending::NotLaunched(LaunchError { stage: stage(number)?, errno })
                 }
                 WrittenEnding::Lost => Ending::Lost,
+                WrittenEnding::OomKilled => Ending::OomKilled,
             },
         })
     }

@@ -20,7 +20,7 @@ impl Slots {
     /// All slots. Nothing is in flight.
     pub(in crate::keeper) fn hand_over(&self) -> Vec<handover::Slot> {
         let run = |id: &RunId| self.table.carried(*id).map(|carried| run(*id, carried));
-        let slot = |(service, slot): (&std::rc::Rc<str>, &Box<super::Slot>)| handover::Slot {
+        let slot = |service: &std::rc::Rc<str>, slot: &super::Slot| handover::Slot {
             service: service.to_string(),
             stop: slot.stop.map(Into::into),
             note: slot.note.to_vec(),
@@ -30,7 +30,7 @@ impl Slots {
             began: slot.began,
             runs: slot.runs.iter().filter_map(run).collect(),
         };
-        self.slots.iter().map(slot).collect()
+        self.slots.iter().map(|(service, known)| slot(service, known)).collect()
     }
 
     /// Goes on with what the program before has left; `found` is what its run table says. The table may be of a form that

@@ -1,5 +1,6 @@
 //! Processes that are held while something is done about them.
 
+#[cfg(test)]
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,7 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::peer::exit_descriptor;
-use super::super::pidfd::{self, NotSent, Process};
+#[cfg(test)]
+use super::super::pidfd::Process;
+use super::super::pidfd::{self, NotSent};
 use super::children::{children_of, handed_over, scan_for_children_of};
 use super::stat::{self, Facts};
 use crate::model::Signal;

@@ -206,6 +206,21 @@ impl Table {
         None
     }
 
+    /// More is known of how a run ended than what its process told.
+    pub(crate) fn amend(&mut self, run: RunId, ending: Ending) {
+        if let Some(Run { life: Life::Ended(known), .. }) = self.run_mut(run) {
+            *known = ending;
+        }
+    }
+
+    /// How a run's main process ended, once it has.
+    pub(crate) fn ending(&self, run: RunId) -> Option<Ending> {
+        match self.run(run)?.life {
+            Life::Ended(ending) => Some(ending),
+            Life::InFlight(_) | Life::Alive(_) | Life::Changing => None,
+        }
+    }
+
     /// A run counts as living, though its main process has ended.
     pub(crate) fn hold(&mut self, run: RunId) {
         if let Some(run) = self.run_mut(run) {
