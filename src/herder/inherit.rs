@@ -56,10 +56,28 @@ impl Herder {
             unknown(runs, now)
         });
         let spec = Arc::new(spec);
+        let (mut note, runs) = (note, runs.clone());
+        if let Some(&newest) = runs.iter().max_by_key(|run| run.number) {
+            note.catch_up(newest, now);
+        }
+        let present = note.phase.run();
+        if let Some(run) = present {
+            // One that was not launched before its herder died must not be taken by another service.
+            self.herd.runs.reserve(run);
+        }
         let life = Lifecycle::of(note, Rules::from(&*spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
         let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
         self.herd.spawner.keep(service, memo);
+        for run in runs {
+            if present == Some(run) {
+                // A keeper that found it does not know what ends with it.
+                self.herd.spawner.rescope(run, spec.stop.scope);
+            } else {
+                // The note knows its end, and nobody else will ask for it.
+                self.herd.spawner.acknowledge(run);
+            }
+        }
         let wish = Wish { spec: Some(Arc::clone(&spec)), conf: PathBuf::new(), problems: Vec::new() };
         self.enlist_as(service, wish, life, ctx);
     }

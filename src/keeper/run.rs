@@ -175,7 +175,9 @@ impl Keeper {
     fn wait(&mut self) -> Option<Duration> {
         let now = self.now();
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
-        let own = self.watch.deadline().into_iter().chain(shutdown).min().map(|due| due - now);
+        // No herder is started any more by a keeper that ends the services itself.
+        let herder = self.watch.deadline().filter(|_| !self.ends_services());
+        let own = herder.into_iter().chain(shutdown).min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         own.into_iter().chain(launch).min()
     }
@@ -217,8 +219,11 @@ impl Keeper {
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;
         if let Some(shutdown) = &mut self.shutdown {
-            // The one that knew of it has ended in the middle of it.
-            (shutdown.since, shutdown.taken_over) = ((self.clock)(), false);
+            if shutdown.taken_over {
+                // The one that knew of it has ended in the middle of it. Herders that end before they know of it do not make
+                // the wait for one that does any longer.
+                (shutdown.since, shutdown.taken_over) = ((self.clock)(), false);
+            }
             link.wish(|wishes| wishes.shutdown = true);
         }
         self.link = Some(link);

@@ -159,6 +159,25 @@ impl Note {
             deaths: VecDeque::new(),
         }
     }
+
+    /// Takes notice of a run that was launched after this note was written: whoever wrote it was killed before the next one
+    /// was on the disk. What the note says of an earlier run is over then. One that was not asked to end had died, and its
+    /// restart counts.
+    pub fn catch_up(&mut self, run: RunId, now: Moment) {
+        let known = self.phase.run().into_iter().chain(self.deaths.front().map(|death| death.run)).max();
+        if known.is_some_and(|known| known.herd != run.herd || known.number >= run.number) {
+            return;
+        }
+        if let Phase::Running { .. } | Phase::Starting { .. } | Phase::Backoff { .. } = self.phase {
+            // A wait was counted when it began.
+            if !matches!(self.phase, Phase::Backoff { .. }) {
+                self.restarts += 1;
+                self.window.count_one(now);
+            }
+            self.because = Because::Death;
+        }
+        (self.wanted, self.phase, self.since) = (Wanted::Up, Phase::Starting { run }, now);
+    }
 }
 
 impl Phase {
