@@ -57,14 +57,15 @@ impl Herder {
         });
         let spec = Arc::new(spec);
         let (mut note, runs) = (note, runs.clone());
+        // One that was not launched before its herder died must not be taken by another service.
+        note.phase.run().into_iter().for_each(|run| self.herd.runs.reserve(run));
         if let Some(&newest) = runs.iter().max_by_key(|run| run.number) {
             note.catch_up(newest, now);
+            if note.phase.run().is_some_and(|run| !runs.contains(&run)) {
+                note.wait_for(newest, now);
+            }
         }
         let present = note.phase.run();
-        if let Some(run) = present {
-            // One that was not launched before its herder died must not be taken by another service.
-            self.herd.runs.reserve(run);
-        }
         let life = Lifecycle::of(note, Rules::from(&*spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
         let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
@@ -74,7 +75,7 @@ impl Herder {
                 // A keeper that found it does not know what ends with it.
                 self.herd.spawner.rescope(run, spec.stop.scope);
             } else {
-                // The note knows its end, and nobody else will ask for it.
+                // The note knows of its end, and nobody else will ask for it.
                 self.herd.spawner.acknowledge(run);
             }
         }

@@ -178,6 +178,25 @@ impl Note {
         }
         (self.wanted, self.phase, self.since) = (Wanted::Up, Phase::Starting { run }, now);
     }
+
+    /// Takes notice that something of an earlier run is still there, and that nothing was launched in its place yet: whoever
+    /// should have done so was killed before. The launch waits for its end.
+    pub fn wait_for(&mut self, run: RunId, now: Moment) {
+        let then = match self.phase {
+            Phase::Starting { .. } => Then::Start,
+            Phase::Stopping { then, .. } => then,
+            Phase::Stopped
+            | Phase::Running { .. }
+            | Phase::Backoff { .. }
+            | Phase::Exceeded
+            | Phase::Cooldown { .. }
+            | Phase::Exited
+            | Phase::Failed => return,
+        };
+        // It has ended already, as far as anybody could see. KILL is for what may be left of it.
+        let rung = Rung::Asked { signal: Signal::KILL, until: now };
+        self.phase = Phase::Stopping { run, alive: None, rung, then, obstacle: None };
+    }
 }
 
 impl Phase {
