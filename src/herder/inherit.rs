@@ -43,7 +43,7 @@ impl Handler<TakeOver> for Herder {
 
 impl Herder {
     fn inherit(&mut self, inherited: Inherited, library: &mut Library, ctx: &mut Context<Self>) {
-        let Inherited { service, origin, note, runs } = &inherited;
+        let Inherited { service, origin, note, runs, .. } = &inherited;
         let now = self.herd.clock.now();
         let spec = library.read(&inherited).unwrap_or_else(|| {
             log::error!(

@@ -69,6 +69,8 @@ pub(crate) struct Inherited {
     pub(crate) note: Vec<u8>,
     /// What its conf said.
     pub(crate) origin: Origin,
+    /// The keeper has the texts of its conf: they are not from the journal.
+    pub(crate) keeper_has_texts: bool,
     /// Its runs whose ends are not acknowledged.
     pub(crate) runs: Vec<RunId>,
 }
@@ -157,6 +159,7 @@ fn inherited(slot: wire::Slot) -> Option<Inherited> {
         service: service.parse().ok()?,
         note,
         origin: Origin { conf: conf.into(), settings: settings.into() },
+        keeper_has_texts: true,
         runs: runs.into_iter().map(RunId::from).collect(),
     })
 }
@@ -195,7 +198,11 @@ impl Client {
             said_heard: 0,
             runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
             notes,
-            origins: services.iter().map(|service| (service.service.clone(), service.origin.clone())).collect(),
+            origins: services
+                .iter()
+                .filter(|service| service.keeper_has_texts)
+                .map(|service| (service.service.clone(), service.origin.clone()))
+                .collect(),
         };
         let client = Self { desk: Rc::new(RefCell::new(desk)), wake: Rc::new(Notify::new()) };
         let (wish, wishes) = mpsc::unbounded_channel();

@@ -16,9 +16,12 @@ pub(crate) struct Family {
     pub(crate) kids: Vec<Process>,
 }
 
+/// The processes of all services that have any.
+pub(crate) type Families = BTreeMap<String, Family>;
+
 /// Every process of every service.
-pub(crate) fn families(mark: &str, services: &[Service]) -> BTreeMap<String, Family> {
-    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+pub(crate) fn families(mark: &str, services: &[Service]) -> Families {
+    let mut families = Families::new();
     for process in processes::named(&format!("{mark}:")) {
         let of = |service: &&Service| process.words.contains(&word(mark, &service.id));
         let Some(service) = services.iter().find(of) else { panic!("whose is {process:?}?") };
@@ -68,14 +71,17 @@ pub(crate) fn of<'d>(document: &'d Value, id: &str) -> Option<&'d Value> {
 }
 
 /// Why a service has not come to rest yet.
-pub(crate) fn unrest(document: &Value, service: &Service) -> Option<String> {
+pub(crate) fn unrest(document: &Value, families: &Families, service: &Service) -> Option<String> {
     if service.kind == Kind::Crashing {
         return None;
     }
     let Some(told) = of(document, &service.id) else { return Some(format!("{} is not there", service.id)) };
     let (least, restarts) = (service.restarts + service.kills, told["restarts"].as_u64().unwrap());
     let state = if service.up { "running" } else { "stopped" };
-    let rests = told["state"] == state && restarts >= least;
+    // That of which the daemon has yet to hear is no rest.
+    let mains = families.get(&service.id).map(|family| family.mains.as_slice()).unwrap_or_default();
+    let known = mains.iter().map(|main| i64::from(main.pid)).eq(told["pid"].as_i64());
+    let rests = told["state"] == state && restarts >= least && known;
     (!rests).then(|| format!("{} is not {state} with at least {least} restarts: {told}", service.id))
 }
 

@@ -222,7 +222,8 @@ impl Schedule {
         }
         let mut unrest = None;
         let document = self.daemon.until(|document| {
-            unrest = self.services.iter().find_map(|service| laws::unrest(document, service));
+            let families = laws::families(self.daemon.mark(), &self.services);
+            unrest = self.services.iter().find_map(|service| laws::unrest(document, &families, service));
             unrest.is_none().then(|| document.clone())
         });
         let document = document.ok_or_else(|| format!("there is no rest: {unrest:?}"));
