@@ -62,7 +62,12 @@ impl Daemon {
     }
 
     /// Every process of the daemon itself.
-    pub(crate) fn processes(&self) -> Vec<Process> {
+    fn processes(&self) -> Vec<Process> {
+        self.own().into_iter().filter(|process| !is_begun(process)).collect()
+    }
+
+    /// The same with those that it has just made and that have not executed their programs.
+    fn own(&self) -> Vec<Process> {
         let state = self.state();
         let is_own = |process: &Process| process.words.iter().any(|word| Path::new(word) == state);
         processes::named(self.mark()).into_iter().filter(is_own).collect()
@@ -74,19 +79,13 @@ impl Daemon {
 
     pub(crate) fn keeper(&self) -> Option<Process> {
         let waits = |process: &Process| process.words.iter().any(|word| word == "--detach");
-        let keepers: Vec<_> = self.processes().into_iter().filter(|one| !is_herder(one) && !waits(one)).collect();
-        // Between fork and exec a child has its parent's command line.
-        let is_child = |one: &Process| keepers.iter().any(|other| other.pid == one.parent);
-        keepers.iter().find(|one| !is_child(one)).cloned()
+        self.processes().into_iter().find(|one| !is_herder(one) && !waits(one))
     }
 
-    /// `killall -9`: until none is left.
+    /// `killall -9`: until none is left. What is about to be a service is spared: its death would be one that counts.
     pub(crate) fn kill_all(&self) {
-        loop {
+        while !self.own().is_empty() {
             let living = self.processes();
-            if living.is_empty() {
-                return;
-            }
             living.iter().for_each(|process| process.send(nix::sys::signal::Signal::SIGKILL));
             living.iter().for_each(Process::kill);
         }
@@ -126,6 +125,11 @@ impl Daemon {
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(150)..].join("\n")
     }
+}
+
+/// Whether it was made by the keeper's thread, whose name it has, and has not executed its program.
+fn is_begun(process: &Process) -> bool {
+    process.name == "keeper"
 }
 
 fn is_herder(process: &Process) -> bool {

@@ -92,6 +92,10 @@ impl Service {
     /// Something was begun that is not known to be over before the next rest.
     pub(crate) fn begun(&mut self) {
         (self.busy, self.pid) = (true, None);
+        // A death of which the daemon has not told: the order may be faster, and then nothing follows that death.
+        let unseen = (self.restarts + self.kills).saturating_sub(self.told);
+        self.kills -= unseen;
+        self.doubtful += unseen;
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Process {
     pub(crate) parent: i32,
     /// When it began, in ticks after boot: with the number it names one process for ever.
     pub(crate) began: u64,
+    /// What the kernel calls it (proc_pid_comm(5)).
+    pub(crate) name: String,
     /// Its command line, word by word.
     pub(crate) words: Vec<String>,
 }
@@ -29,11 +31,12 @@ pub(crate) fn named(text: &str) -> Vec<Process> {
 fn look(pid: i32) -> Option<Process> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<_> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let (name, fields) = stat.split_once('(')?.1.rsplit_once(") ")?;
+    let (name, fields) = (name.to_owned(), fields.split(' ').collect::<Vec<_>>());
     // Fields 4 and 22 of proc_pid_stat(5); the third is the first here.
     let (parent, began) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
     let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
-    Some(Process { pid, parent, began, words: words.filter(|word| !word.is_empty()).collect() })
+    Some(Process { pid, parent, began, name, words: words.filter(|word| !word.is_empty()).collect() })
 }
 
 impl Process {
