@@ -16,8 +16,8 @@ fn main() -> ExitCode {
     match role {
         Role::Daemon(_, arguments) if arguments.detach => daemon::detach(std::env::args_os().skip(1)),
         Role::Daemon(places, arguments) => {
-            let RunArguments { detached, herder, successor, .. } = arguments;
-            daemon::run(&daemon::Options { places, detached, herder, successor })
+            let RunArguments { detached, herder, successor, ending, .. } = arguments;
+            daemon::run(&daemon::Options { places, detached, herder, successor, ending })
         }
         Role::Schema => cli::run_schema(&mut terminal).into(),
         Role::Check(overrides, arguments) => {

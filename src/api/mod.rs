@@ -8,7 +8,9 @@ mod problem;
 mod selection;
 mod status;
 
-pub use command::{Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, StartOptions};
+pub use command::{
+    Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, ShutdownOptions, StartOptions,
+};
 pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
 pub use selection::{Candidate, UnknownName, select};
 pub use status::{

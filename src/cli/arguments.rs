@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, OrderArguments, ReloadArguments, StatusArguments, Terminal};
+use super::{Exit, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal};
 use crate::conf::Overrides;
 
 const CONFIG_DIR_HELP: &str = "The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]";
@@ -74,6 +74,9 @@ pub struct RunArguments {
     /// The keeper in the place of one that has gone, made of its herder
     #[arg(long, hide = true, conflicts_with_all = ["detach", "herder"])]
     pub successor: bool,
+    /// The herd was being stopped when the keeper went
+    #[arg(long, hide = true, requires = "successor")]
+    pub ending: bool,
 }
 
 /// A verb that speaks to the daemon.
@@ -90,7 +93,7 @@ pub enum Verb {
     /// Read the confs again.
     Reload(ReloadArguments),
     /// End the daemon.
-    Shutdown,
+    Shutdown(ShutdownArguments),
 }
 
 /// What `check` looks at.
@@ -143,7 +146,7 @@ enum Command {
     /// the command that fails on them.
     Reload(ReloadArguments),
     /// Stop all services, end the daemon, and wait until it has gone
-    Shutdown,
+    Shutdown(ShutdownArguments),
     /// Look for problems in conf files; needs no daemon
     Check(CheckArguments),
     /// Print the JSON Schema of a conf file; needs no daemon
@@ -188,7 +191,7 @@ pub fn parse(
         Some(Command::Stop(arguments)) => Role::Client(overrides, Verb::Stop(arguments.into())),
         Some(Command::Restart(arguments)) => Role::Client(overrides, Verb::Restart(arguments)),
         Some(Command::Reload(arguments)) => Role::Client(overrides, Verb::Reload(arguments)),
-        Some(Command::Shutdown) => Role::Client(overrides, Verb::Shutdown),
+        Some(Command::Shutdown(arguments)) => Role::Client(overrides, Verb::Shutdown(arguments)),
         Some(Command::Check(arguments)) => Role::Check(overrides, arguments),
         Some(Command::Schema) => Role::Schema,
     })
@@ -251,7 +254,8 @@ mod tests {
                 client(Verb::Restart(OrderArguments { settle: Some(Duration::from_millis(250)), ..order(&["a*"]) })),
             ),
             ("reload --prune", client(Verb::Reload(ReloadArguments { dry_run: false, prune: true, json: false }))),
-            ("shutdown", client(Verb::Shutdown)),
+            ("shutdown", client(Verb::Shutdown(ShutdownArguments::default()))),
+            ("shutdown --leave-services", client(Verb::Shutdown(ShutdownArguments { leave_services: true }))),
             ("schema", Ok(Role::Schema)),
             (
                 "check x.conf --json --host h",

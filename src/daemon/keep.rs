@@ -49,7 +49,9 @@ fn live(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
     let boot_id = os::boot_id().map_err(cannot("read the boot id"))?;
     let listener = match options.successor {
         // Who waits there now is answered by the next herder.
-        true => os::given(keeper::LISTENER).map_err(cannot("find the control socket"))?,
+        true => os::given(keeper::LISTENER)
+            .and_then(|listener| os::peer::listen_again(listener.as_fd()).map(|()| listener))
+            .map_err(cannot("find the control socket"))?,
         false => front::bind(&places.socket, &Access::of_this_process(None))?.into(),
     };
     let keeper = Parts {
@@ -61,6 +63,7 @@ fn live(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
         next_run,
         since_ns,
         open_files,
+        ending: options.ending,
         on_ready: Box::new(move || {
             if detached {
                 detach::tell_ready();

@@ -35,6 +35,8 @@ pub struct Options {
     pub herder: bool,
     /// A herder whose keeper has gone, and which is the keeper now.
     pub successor: bool,
+    /// The herd was being stopped when the keeper went.
+    pub ending: bool,
 }
 
 /// Why a daemon did not start.

@@ -11,7 +11,7 @@ use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::body::{no_options, options};
+use super::body::options;
 use super::document::{self, VERSION};
 use super::herd::{Herd, ask};
 use super::identity::Identity;
@@ -20,7 +20,7 @@ use super::order;
 use super::refusal::Refusal;
 use super::route::{Route, route};
 use super::wall_clock::WallClock;
-use crate::api::{Accepted, CommandResults, ReloadOptions, StartOptions, UnknownName};
+use crate::api::{Accepted, CommandResults, ReloadOptions, ShutdownOptions, StartOptions, UnknownName};
 use crate::herder::{Order, Overview, Reload, Shutdown, Survey};
 use crate::os;
 
@@ -57,10 +57,7 @@ impl Desk {
             Route::Logs { id, lines } => self.logs(id, lines).await,
             Route::Order { order, names } => self.order(order, &names, &options(body).await?).await,
             Route::Reload => self.reload(&options(body).await?).await,
-            Route::Shutdown => {
-                no_options(body).await?;
-                self.shutdown()
-            }
+            Route::Shutdown => self.shutdown(&options(body).await?),
             Route::Health => self.survey().await.map(|_| text(&b"ok\n"[..])),
         }
     }
@@ -161,11 +158,11 @@ impl Desk {
     }
 
     /// Answers at once: whoever wants to know when the daemon has gone waits for its process.
-    fn shutdown(&self) -> Result<Answer, Refusal> {
+    fn shutdown(&self, options: &ShutdownOptions) -> Result<Answer, Refusal> {
         if !self.herd.shutdown.connected() {
             return Err(Refusal::HerdGone);
         }
-        self.herd.shutdown.do_send(Shutdown);
+        self.herd.shutdown.do_send(Shutdown { leave_services: options.leave_services.unwrap_or_default() });
         Ok(json(StatusCode::ACCEPTED, &Accepted { version: VERSION }))
     }
 }

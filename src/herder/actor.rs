@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::farewell::Farewell;
 use super::load::{Confs, Loading, Request};
-use super::messages::{Command, GetSettings, Order, Overview, Subscribe, Survey, UnknownServices};
+use super::messages::{Command, End, GetSettings, Order, Overview, Subscribe, Survey, UnknownServices};
 use super::roster::Roster;
 use crate::bus::{Bus, Subscription};
 use crate::model::ServiceId;
@@ -30,7 +30,7 @@ pub struct Herder {
     pub(super) living: usize,
     pub(super) farewell: Option<Farewell>,
     /// Who waits for the end of the herd.
-    pub(super) mourners: Vec<oneshot::Sender<()>>,
+    pub(super) mourners: Vec<oneshot::Sender<End>>,
 }
 
 impl Herder {
@@ -75,7 +75,12 @@ impl Handler<Survey> for Herder {
     fn handle(&mut self, _: Survey, _: &mut Self::Context) -> Self::Result {
         let at = self.herd.clock.now();
         let problems = self.loading.problems.clone();
-        MessageResult(Overview { at, services: self.roster.statuses(at), problems })
+        MessageResult(Overview {
+            at,
+            services: self.roster.statuses(at, self.herd.spawner.net()),
+            problems,
+            ending: self.farewell.is_some(),
+        })
     }
 }
 

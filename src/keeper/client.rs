@@ -1,6 +1,6 @@
 //! The herder's end of the line: a spawner whose processes are the keeper's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use super::frames;
 use super::heritage;
 use super::notes::Notes;
 use super::wire::{self, Act, BadFrame, Incoming, Outgoing, Request, Step, Tell};
-use crate::model::{Ending, LaunchError, Limit, Origin, RunId, ServiceId, Signal, Stage, StopScope};
+use crate::model::{Ending, LaunchError, Limit, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
 use crate::os::FIRST_GIVEN;
 use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 
@@ -91,6 +91,9 @@ pub(crate) enum Wish {
 pub(crate) struct Client {
     desk: Rc<RefCell<Desk>>,
     wake: Rc<Notify>,
+    /// Everything has been said, or nobody hears any more.
+    said: Rc<Notify>,
+    net: Rc<Cell<Net>>,
 }
 
 /// What is said and heard.
@@ -135,7 +138,8 @@ pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
                 Tell::Welcome(welcome) => {
                     return Ok((inheritance(welcome, services), Line { stream, incoming, heard }));
                 }
-                Tell::Report(..) | Tell::Shutdown | Tell::Reload | Tell::Ping | Tell::Line { .. } => {}
+                Tell::Report(..) | Tell::Leaves(_) | Tell::Shutdown | Tell::Reload | Tell::Ping | Tell::Line { .. } => {
+                }
             }
         }
         if incoming.read(&mut stream).map_err(LineError::Read)? == 0 {
@@ -204,7 +208,12 @@ impl Client {
                 .map(|service| (service.service.clone(), service.origin.clone()))
                 .collect(),
         };
-        let client = Self { desk: Rc::new(RefCell::new(desk)), wake: Rc::new(Notify::new()) };
+        let client = Self {
+            desk: Rc::new(RefCell::new(desk)),
+            wake: Rc::new(Notify::new()),
+            said: Rc::default(),
+            net: Rc::new(Cell::new(Net::Subreaper)),
+        };
         let (wish, wishes) = mpsc::unbounded_channel();
         tokio::task::spawn_local(client.clone().converse(stream, incoming, wish));
         client.wake.notify_one();
@@ -231,11 +240,9 @@ impl Client {
     }
 
     /// The herd has ended, and so shall the keeper. Comes back once that is said.
-    pub(crate) async fn over(&self) {
-        self.say(&Request::Over);
-        while !self.desk.borrow().outgoing.unsent().is_empty() {
-            tokio::task::yield_now().await;
-        }
+    pub(crate) async fn over(&self, left: bool) {
+        self.say(&Request::Over { left });
+        self.said.notified().await;
     }
 
     fn say(&self, request: &Request) {
@@ -269,6 +276,7 @@ impl Client {
             }
             self.speak(&stream);
         }
+        self.said.notify_one();
         // Whoever listened has gone with the daemon.
         let _ = wish.send(Wish::KeeperGone);
     }
@@ -307,6 +315,7 @@ impl Client {
                 Err(error) => log::error!("of {:?} the keeper says what it can't say: {error}", RunId::from(run)),
             },
             // Whoever listened has gone with the daemon.
+            Tell::Leaves(leaves) => self.net.set(if leaves { Net::Cgroup } else { Net::Subreaper }),
             Tell::Shutdown => _ = wish.send(Wish::Shutdown),
             Tell::Reload => _ = wish.send(Wish::Reload),
             Tell::Line { error: true, text } => log::error!("{text}"),
@@ -347,6 +356,7 @@ impl Client {
                 Err(_) => return,
             }
         }
+        self.said.notify_waiters();
     }
 }
 
@@ -420,6 +430,10 @@ impl Spawner for Client {
     fn acknowledge(&self, run: RunId) {
         self.act(run, Act::Acknowledge(run.into()));
         self.desk.borrow_mut().runs.remove(&run);
+    }
+
+    fn net(&self) -> Net {
+        self.net.get()
     }
 
     fn examine(&self, run: RunId) {

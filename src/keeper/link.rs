@@ -21,6 +21,8 @@ pub(super) struct Link {
     slots: Vec<Rc<str>>,
     welcome: Option<Welcome>,
     wishes: Wishes,
+    /// What it was told of the services' cgroups.
+    told_leaves: bool,
 }
 
 /// What a herder is still to be told that is about no run.
@@ -41,7 +43,15 @@ impl Link {
         let mut services = slots.services();
         services.reverse();
         let (incoming, outgoing) = (Incoming::default(), Outgoing::default());
-        Ok(Self { stream, incoming, outgoing, slots: services, welcome: Some(welcome), wishes: Wishes::default() })
+        Ok(Self {
+            stream,
+            incoming,
+            outgoing,
+            slots: services,
+            welcome: Some(welcome),
+            wishes: Wishes::default(),
+            told_leaves: false,
+        })
     }
 
     /// Something is to be told as soon as there is room.
@@ -109,6 +119,10 @@ impl Link {
         if let Some(welcome) = self.welcome.take() {
             slots.retell();
             return Some(Tell::Welcome(welcome));
+        }
+        if slots.has_leaves() != self.told_leaves {
+            self.told_leaves = slots.has_leaves();
+            return Some(Tell::Leaves(self.told_leaves));
         }
         if let Some(lines::Line { error, text }) = lines::next() {
             return Some(Tell::Line { error, text });

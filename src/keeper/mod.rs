@@ -8,6 +8,7 @@
 //! a runtime or a wait in the keeper's own process.
 
 mod client;
+mod door;
 mod ending_word;
 mod evidence;
 mod farewell;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::door::{self, DOOR, Door};
 use super::evidence::{self, Evidence};
 use super::farewell::{self, Farewell};
 use super::frames;
@@ -47,6 +48,8 @@ pub(crate) struct Parts {
     pub(crate) since_ns: u64,
     /// The open files that the daemon was started with.
     pub(crate) open_files: Option<crate::model::Limit>,
+    /// The herd was being stopped when the last keeper went.
+    pub(crate) ending: bool,
     /// Called once, when a herder answers for the first time.
     pub(crate) on_ready: Box<dyn FnOnce()>,
 }
@@ -54,7 +57,7 @@ pub(crate) struct Parts {
 /// The process that owns the services' processes.
 pub(crate) struct Keeper {
     program: HerderProgram,
-    listener: OwnedFd,
+    door: Door,
     lock: Rc<OwnedFd>,
     beginning: Welcome,
     on_ready: Option<Box<dyn FnOnce()>>,
@@ -70,6 +73,8 @@ pub(crate) struct Keeper {
     answered: bool,
     /// The herd has ended, and so does the keeper as soon as the herder has.
     over: bool,
+    /// Its services run on, for the next daemon to find.
+    left: bool,
     /// The exit code of a first herder that could not begin.
     never_began: Option<u8>,
 }
@@ -102,7 +107,7 @@ impl Keeper {
         if let Err(error) = os::tree::become_subreaper() {
             log::warn!("what leaves its group is not found when a service ends: {error}");
         }
-        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, on_ready } = parts;
+        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, ending, on_ready } = parts;
         let beginning = Welcome {
             pid: std::process::id(),
             since_ns,
@@ -120,7 +125,7 @@ impl Keeper {
         Ok(Self {
             slots,
             program,
-            listener,
+            door: Door::new(listener.into(), Rc::clone(&epoll)),
             lock,
             beginning,
             on_ready: Some(on_ready),
@@ -129,9 +134,10 @@ impl Keeper {
             herder: None,
             link: None,
             watch: Watch::new(clock()),
-            shutdown: None,
+            shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
             answered: false,
             over: false,
+            left: false,
             never_began: None,
             clock,
         })
@@ -152,7 +158,9 @@ impl Keeper {
             self.expire();
             self.speak();
             if let Some(ended) = self.ended() {
-                self.slots.dissolve();
+                if !self.left {
+                    self.slots.dissolve();
+                }
                 return Ok(ended);
             }
             let epoll = Rc::clone(&self.epoll);
@@ -161,6 +169,8 @@ impl Keeper {
                 match number {
                     SIGNALS => self.take_signals(),
                     LINK => self.listen(),
+                    DOOR => self.door.accept(),
+                    client if door::is_client(client) => self.door.answer(client),
                     process => self.slots.happened(process),
                 }
             }
@@ -177,9 +187,14 @@ impl Keeper {
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         // No herder is started any more by a keeper that ends the services itself.
         let herder = self.watch.deadline().filter(|_| !self.ends_services());
-        let own = herder.into_iter().chain(shutdown).min().map(|due| due - now);
+        let own = herder.into_iter().chain(shutdown).chain(self.door_opens()).min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         own.into_iter().chain(launch).min()
+    }
+
+    /// When the keeper answers clients itself.
+    fn door_opens(&self) -> Option<Moment> {
+        self.watch.hopeless().filter(|_| !self.door.is_open())
     }
 
     /// Does what is due.
@@ -187,6 +202,9 @@ impl Keeper {
         self.slots.expire(Instant::now());
         let now = self.now();
         self.end_services(now);
+        if self.watch.hopeless().is_some_and(|at| at <= now) {
+            self.door.open();
+        }
         match self.watch.due(now) {
             Due::Nothing => {}
             Due::Start if self.ends_services() || self.over => {}
@@ -209,12 +227,13 @@ impl Keeper {
         self.watch.started();
         if let Err(error) = self.try_start_herder() {
             log::error!("cannot make a herder: {error}");
+            self.door.note(format!("cannot make its process: {error}"));
             self.watch.ended(now);
         }
     }
 
     fn try_start_herder(&mut self) -> io::Result<()> {
-        let (herder, stream) = self.program.start(self.listener.as_fd(), self.lock.as_fd())?;
+        let (herder, stream) = self.program.start(self.door.listener().as_fd(), self.lock.as_fd())?;
         self.herder = Some(herder);
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;
@@ -292,6 +311,7 @@ impl Keeper {
 
     fn mourn(&mut self, ending: Ending) {
         log::error!("the herder {ending}; the next one takes over");
+        self.door.note(format!("the last process of it {ending}"));
         if let (false, Ending::Exited(code)) = (self.answered, ending)
             && self.slots.living().is_empty()
         {
@@ -352,12 +372,13 @@ impl Keeper {
             Request::Heard(count) => self.watch.heard(count, self.now()),
             Request::Ready => {
                 self.watch.ready();
+                self.door.close();
                 self.answered = true;
                 if let Some(on_ready) = self.on_ready.take() {
                     on_ready();
                 }
             }
-            Request::Over => self.over = true,
+            Request::Over { left } => (self.over, self.left) = (true, left),
         }
         Ok(())
     }

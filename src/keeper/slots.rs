@@ -137,6 +137,11 @@ impl Slots {
         }
     }
 
+    /// Whether services get cgroups.
+    pub(super) fn has_leaves(&self) -> bool {
+        self.trees.has_leaves()
+    }
+
     /// The herd has ended.
     pub(super) fn dissolve(&mut self) {
         self.trees.dissolve();

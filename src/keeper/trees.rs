@@ -20,6 +20,8 @@ use crate::os::tree::{Kin, Known, Orphan, attribute, kill_tree, orphans};
 pub(super) const CLEARING: u64 = 1 << 63;
 /// How long what was sent KILL may take to end before a run counts as ended all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long until a leaf is looked at again for which there was no descriptor.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The net below all runs.
 pub(super) struct Trees {
@@ -46,6 +48,7 @@ enum Leaves {
 struct Clearing {
     number: u64,
     run: RunId,
+    service: ServiceId,
     left: Left,
     until: Instant,
 }
@@ -55,6 +58,8 @@ enum Left {
     Leaf(Occupancy),
     /// These processes, which this process reaps.
     Processes(HashSet<u32>),
+    /// Nobody knows: the machine is out of something that it takes to look.
+    Unseen,
 }
 
 /// A run whose main process has ended.
@@ -91,6 +96,11 @@ impl Trees {
         place.leaf(service).inspect_err(|error| log::error!("{service}: cannot make its cgroup: {error}")).ok()
     }
 
+    /// Whether services get leaves.
+    pub(super) fn has_leaves(&self) -> bool {
+        matches!(self.leaves, Leaves::Usable(_))
+    }
+
     /// The leaf of an adopted run, if it is in one.
     pub(super) fn is_in_leaf(&mut self, service: &ServiceId, pid: u32) -> bool {
         let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
@@ -113,12 +123,13 @@ impl Trees {
         };
         let Some(left) = left else { return false };
         self.next += 1;
-        let (number, until) = (self.next, Instant::now() + PATIENCE);
+        let patience = if let Left::Unseen = left { LOOK_AGAIN } else { PATIENCE };
+        let (number, until) = (self.next, Instant::now() + patience);
         if let Left::Leaf(occupancy) = &left {
             // An error leaves the deadline.
             let _ = self.epoll.add_hangup(occupancy.as_fd(), number);
         }
-        self.clearing.push(Clearing { number, run: ended.run, left, until });
+        self.clearing.push(Clearing { number, run: ended.run, service: ended.service.clone(), left, until });
         true
     }
 
@@ -151,7 +162,7 @@ impl Trees {
     pub(super) fn reaped(&mut self, pid: u32) -> Option<RunId> {
         let of = |clearing: &mut Clearing| match &mut clearing.left {
             Left::Processes(left) => left.remove(&pid) && left.is_empty(),
-            Left::Leaf(_) => false,
+            Left::Leaf(_) | Left::Unseen => false,
         };
         let at = self.clearing.iter_mut().position(of)?;
         Some(self.clearing.swap_remove(at).run)
@@ -162,15 +173,22 @@ impl Trees {
         let (over, going_on) = std::mem::take(&mut self.clearing).into_iter().partition(|one| one.until <= now);
         self.clearing = going_on;
         let over: Vec<Clearing> = over;
-        over.into_iter()
-            .map(|Clearing { run, left, .. }| {
-                log::error!("{run:?}: some of its tree does not end after KILL");
-                if let Left::Leaf(occupancy) = &left {
-                    self.epoll.remove(occupancy.as_fd());
-                }
-                run
-            })
-            .collect()
+        over.into_iter().filter_map(|clearing| self.give_up(clearing)).collect()
+    }
+
+    /// Waits no more for what does not end; or looks again at what could not be looked at.
+    fn give_up(&mut self, Clearing { run, service, left, .. }: Clearing) -> Option<RunId> {
+        match left {
+            Left::Unseen => {
+                let nobody = || Vec::new();
+                let left = self.clear(&Ended { run, service: &service, in_leaf: true }, |_| true, nobody);
+                return (!left).then_some(run);
+            }
+            Left::Leaf(occupancy) => self.epoll.remove(occupancy.as_fd()),
+            Left::Processes(_) => {}
+        }
+        log::error!("{service}: some of its tree does not end after KILL");
+        Some(run)
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -223,15 +241,21 @@ impl Trees {
 
     /// Kills what is in a service's leaf; what tells of its end, if that has not come yet.
     fn clear_leaf(&self, place: &Place, service: &ServiceId) -> Option<Left> {
-        let cannot = |error: io::Error| log::error!("{service}: cannot end what is in its cgroup: {error}");
-        let leaf = place.existing(service).map_err(cannot).ok()??;
-        let mut occupancy = leaf.occupancy().map_err(cannot).ok()?;
-        if !occupancy.is_populated().map_err(cannot).ok()? {
-            return None;
+        self.try_clear_leaf(place, service).unwrap_or_else(|error| {
+            log::error!("{service}: cannot look at what is in its cgroup: {error}; it is tried again");
+            Some(Left::Unseen)
+        })
+    }
+
+    fn try_clear_leaf(&self, place: &Place, service: &ServiceId) -> io::Result<Option<Left>> {
+        if !place.is_populated(service)? {
+            return Ok(None);
         }
-        leaf.kill().map_err(cannot).ok()?;
+        let Some(leaf) = place.existing(service)? else { return Ok(None) };
+        let mut occupancy = leaf.occupancy()?;
+        leaf.kill()?;
         self.killed.borrow_mut().insert(service.clone());
-        occupancy.is_populated().unwrap_or(false).then_some(Left::Leaf(occupancy))
+        Ok(occupancy.is_populated()?.then_some(Left::Leaf(occupancy)))
     }
 
     /// Ends what an earlier daemon's services have left in leaves whose main processes have ended, and forgets the leaves: of

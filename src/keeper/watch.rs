@@ -6,6 +6,8 @@ use crate::model::Moment;
 
 /// How long a herder may take to say that it has heard what it was told.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long clients wait for one that comes up.
+const HOPE: Duration = Duration::from_millis(1500);
 /// The first wait after a herder that ended before it answered, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest.
@@ -22,6 +24,8 @@ pub(super) struct Watch {
     heard: u64,
     /// Since when something that was told is not heard.
     unheard_since: Option<Moment>,
+    /// Since when one after the other has ended before it answered.
+    failing_since: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Watch {
     /// There is no herder, and one is due at once.
     pub(super) fn new(now: Moment) -> Self {
         let phase = Phase::Away { until: now };
-        Self { phase, next_wait: FIRST_WAIT, told: 0, heard: 0, unheard_since: None }
+        Self { phase, next_wait: FIRST_WAIT, told: 0, heard: 0, unheard_since: None, failing_since: None }
     }
 
     /// One was started.
@@ -81,6 +85,7 @@ impl Watch {
         if self.phase == Phase::Starting {
             self.phase = Phase::Answering;
             self.next_wait = FIRST_WAIT;
+            self.failing_since = None;
         }
     }
 
@@ -95,6 +100,7 @@ impl Watch {
         let answered = matches!(self.phase, Phase::Answering | Phase::Killed { answered: true });
         let wait = if answered { Duration::ZERO } else { self.next_wait };
         if !answered {
+            self.failing_since.get_or_insert(now);
             self.next_wait = (self.next_wait * 2).min(LAST_WAIT);
         }
         self.phase = Phase::Away { until: now + wait };
@@ -113,6 +119,11 @@ impl Watch {
             Phase::Starting | Phase::Answering => self.unheard_since.map(|since| since + PATIENCE),
             Phase::Killed { .. } => None,
         }
+    }
+
+    /// When clients are no longer kept waiting: a herder has ended before it answered, and none has answered since.
+    pub(super) fn hopeless(&self) -> Option<Moment> {
+        self.failing_since.map(|since| since + HOPE)
     }
 
     /// What is due now.

@@ -29,8 +29,8 @@ pub(super) enum Request {
     Heard(u64),
     /// The herder has taken over what runs, and answers.
     Ready,
-    /// The herd has ended, and so shall the keeper.
-    Over,
+    /// The herd has ended, and so shall the keeper: with nothing left, or with services that run on.
+    Over { left: bool },
 }
 
 /// A step of a service: what is to be remembered, then what is to be done.
@@ -97,6 +97,8 @@ pub(super) enum Tell {
     Welcome(Welcome),
     /// What became of a run.
     Report(Run, Report),
+    /// Whether services get cgroups.
+    Leaves(bool),
     /// Somebody asked the keeper for the end of the herd, by a signal.
     Shutdown,
     /// Somebody asked the keeper to read the confs, by a signal.

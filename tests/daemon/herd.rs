@@ -240,7 +240,9 @@ impl Herd {
     /// The herder of this daemon: the one of the keeper's children that is this program.
     pub(crate) fn herder(&self) -> Pid {
         let keeper = self.pid();
-        let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+        let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
+        let of = |thread: std::io::Result<fs::DirEntry>| fs::read_to_string(thread.unwrap().path().join("children"));
+        let children: String = threads.map(|thread| of(thread).unwrap()).collect();
         let is_herder = |pid: &&str| {
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "daemonherder")
         };

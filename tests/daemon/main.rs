@@ -17,4 +17,5 @@ mod restarts;
 mod shortage;
 mod stops;
 mod surroundings;
+mod trees;
 mod verbs;
