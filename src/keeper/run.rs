@@ -386,6 +386,10 @@ impl Keeper {
     /// Tells the herder what there is to tell.
     fn speak(&mut self) {
         let now = self.now();
+        if self.watch.is_killed() {
+            // Nobody hears it any more; the next herder shall.
+            return;
+        }
         let Self { link: Some(link), slots, watch, .. } = self else { return };
         link.write(slots, || watch.told(now));
     }

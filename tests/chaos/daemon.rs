@@ -39,6 +39,10 @@ impl Daemon {
         self.dir.path().join("confs").join(format!("{id}.conf"))
     }
 
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.dir.path().join("confs").join("herder.json")
+    }
+
     pub(crate) fn work(&self) -> PathBuf {
         self.dir.path().join("work")
     }

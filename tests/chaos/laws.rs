@@ -26,7 +26,11 @@ pub(crate) fn families(mark: &str, services: &[Service]) -> Families {
         let of = |service: &&Service| process.words.contains(&word(mark, &service.id));
         let Some(service) = services.iter().find(of) else { panic!("whose is {process:?}?") };
         let family = families.entry(service.id.clone()).or_default();
-        if process.words.iter().any(|word| word == "kid") { family.kids.push(process) } else { family.mains.push(process) }
+        if process.words.iter().any(|word| word == "kid") {
+            family.kids.push(process)
+        } else {
+            family.mains.push(process)
+        }
     }
     // The list is not made in a moment: who has ended meanwhile was perhaps over before another began.
     for family in families.values_mut().filter(|family| family.mains.len() > 1) {
@@ -90,7 +94,9 @@ pub(crate) fn at_rest(document: &Value, mark: &str, services: &[Service]) -> Res
     for (id, family) in families(mark, services) {
         let told = of(document, &id).unwrap();
         let crashes = services.iter().any(|service| service.id == id && service.kind == Kind::Crashing);
-        for process in family.mains.iter().chain(&family.kids).filter(|_| !crashes) {
+        // Without cgroups, what left its family under a keeper that was killed since is nobody's child but init's.
+        let kids = family.kids.iter().filter(|_| told["tree"] == "cgroup");
+        for process in family.mains.iter().chain(kids).filter(|_| !crashes) {
             // None: it has just ended.
             let Some(run) = process.run() else { continue };
             // What KILL was sent to may need a moment to be gone.

@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use fastrand::Rng;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, ask};
 use crate::expected::{Kind, Service};
@@ -34,13 +34,12 @@ pub(crate) struct Schedule {
 impl Schedule {
     pub(crate) fn new(seed: u64) -> Self {
         let services = HERD.iter().flat_map(|(kind, count)| (0..*count).map(|number| Service::new(*kind, number)));
-        let schedule = Self {
-            random: Rng::with_seed(seed),
-            daemon: Daemon::new(),
-            services: services.collect(),
-            asked: Vec::new(),
-            done: Vec::new(),
-        };
+        let mut random = Rng::with_seed(seed);
+        let daemon = Daemon::new();
+        // Trees are found by their cgroups, where there are any, or by who descends from whom.
+        let cgroup = random.choice(["auto", "off"]).unwrap();
+        fs::write(daemon.settings(), json!({ "cgroup": cgroup }).to_string()).unwrap();
+        let schedule = Self { random, daemon, services: services.collect(), asked: Vec::new(), done: Vec::new() };
         schedule.services.iter().for_each(|service| schedule.write(service));
         schedule.daemon.start();
         schedule
@@ -49,7 +48,11 @@ impl Schedule {
     pub(crate) fn run(&mut self, steps: u64) {
         self.rest();
         for step in 1..=steps {
-            if step % STILLNESS == STILLNESS / 2 { self.still_herder() } else { self.step() }
+            if step % STILLNESS == STILLNESS / 2 {
+                self.still_herder()
+            } else {
+                self.step()
+            }
             let document = self.daemon.document();
             self.hold(laws::always(self.daemon.mark(), &self.services));
             let told = laws::told(&document, &mut self.services);
@@ -80,7 +83,9 @@ impl Schedule {
     }
 
     fn note(&mut self, what: impl Into<String>) {
-        self.done.push(what.into());
+        let what = what.into();
+        eprintln!("{what}");
+        self.done.push(what);
     }
 
     // --- the daemon
@@ -122,7 +127,11 @@ impl Schedule {
 
     /// A herder that neither works nor ends.
     fn still_herder(&mut self) {
-        let Some(herder) = self.daemon.herder() else { return };
+        let (Some(keeper), Some(herder)) = (self.daemon.keeper(), self.daemon.herder()) else { return };
+        if herder.parent != keeper.pid {
+            // It is about to be the keeper, and there is none who could replace it.
+            return;
+        }
         self.note("stop herder");
         herder.send(Signal::SIGSTOP);
         herder.stops();
