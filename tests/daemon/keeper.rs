@@ -139,7 +139,7 @@ fn a_cool_down_goes_on() {
             ("loop", with(sh("echo run >> runs; exit 7"), json!({ "restart": restart }))),
             ("other", sleeper()),
         ]);
-        let before = herd.until_state("loop", "cooldown");
+        let before = herd.until("loop", "cools down", |service| service["next_start_ms"].is_u64());
         let wait = before["next_start_ms"].as_u64().unwrap();
         // Answered once it is written.
         herd.done("stop other");
