@@ -17,7 +17,7 @@ use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
 use crate::herder::{AwaitEnd, End, GetSettings, Herder, Reload, Shutdown, Subscribe, Survey, TakeOver};
-use crate::keeper::{self, Client, Header, Inheritance, Line, Notes, Wish};
+use crate::keeper::{self, Client, Header, Inheritance, Line, LineError, Notes, Wish};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, Place};
 use crate::service::{Herd, RunNumbers};
@@ -37,7 +37,16 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
         |number| os::given(number).map_err(|source| io_error("find what a keeper gives a herder".to_owned(), source));
     let (line, listener, _lock) = (given(os::FIRST_GIVEN)?, given(keeper::LISTENER)?, given(keeper::LOCK)?);
     let lines = journal::open(&places.state_dir)?;
-    let (mut inheritance, line) = keeper::inherit(line)?;
+    let (mut inheritance, line) = match keeper::inherit(line) {
+        // It was killed before it could say who it is; its lock tells.
+        Err(LineError::Gone | LineError::Read(_)) => {
+            log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
+            let gone = std::fs::read_to_string(places.state_dir.join("lock")).unwrap_or_default();
+            let error = succeed(gone.trim().parse().unwrap_or_default(), false);
+            return Err(io_error("become the keeper".to_owned(), error));
+        }
+        heard => heard?,
+    };
     let journal = places.state_dir.join("runs").join("notes");
     let notes = recall(&journal, &mut inheritance);
     if inheritance.services.is_empty() {

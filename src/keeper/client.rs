@@ -113,7 +113,11 @@ impl Client {
             runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
             notes,
             unwritten: Vec::new(),
-            origins: services.iter().map(|service| (service.service.clone(), service.origin.clone())).collect(),
+            origins: services
+                .iter()
+                .filter(|service| service.keeper_has_texts)
+                .map(|service| (service.service.clone(), service.origin.clone()))
+                .collect(),
             upgraded: inheritance.upgraded.clone(),
             upgrading: None,
         };

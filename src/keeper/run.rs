@@ -285,8 +285,11 @@ impl Keeper {
         self.epoll.add_changes(link.as_fd(), LINK)?;
         self.upgrade_told = false;
         if let Some(shutdown) = &mut self.shutdown {
-            // The one that knew of it has ended in the middle of it.
-            (shutdown.since, shutdown.taken_over) = ((self.clock)(), false);
+            if shutdown.taken_over {
+                // The one that knew of it has ended in the middle of it. Herders that end before they know of it do not make
+                // the wait for one that does any longer.
+                (shutdown.since, shutdown.taken_over) = ((self.clock)(), false);
+            }
             link.wish(|wishes| wishes.shutdown = true);
         }
         self.link = Some(link);
@@ -437,6 +440,10 @@ impl Keeper {
     /// Tells the herder what there is to tell.
     fn speak(&mut self) {
         let now = self.now();
+        if self.watch.is_killed() {
+            // Nobody hears it any more; the next herder shall.
+            return;
+        }
         let Self { link: Some(link), slots, watch, upgraded, upgrade_told, .. } = self else { return };
         if let (Some(outcome), false) = (upgraded, std::mem::replace(upgrade_told, true)) {
             link.upgraded(outcome.clone());

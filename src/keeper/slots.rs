@@ -4,7 +4,7 @@ mod handover;
 
 pub(super) use handover::check;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
@@ -43,6 +43,8 @@ pub(super) struct Slots {
     slots: BTreeMap<Rc<str>, Box<Slot>>,
     /// Whose runs those are that are not acknowledged. A slot may have several, of which one at most lives.
     owners: HashMap<RunId, Rc<str>>,
+    /// Runs that were acknowledged before they had ended here: a herder knew of it from an earlier life.
+    disowned: HashSet<RunId>,
     /// No run that was launched here has this number, or a higher one.
     next_run: u64,
 }
@@ -68,7 +70,8 @@ struct Slot {
 impl Slots {
     /// No slots yet.
     pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
-        Self { table, records, trees, lock, slots: BTreeMap::new(), owners: HashMap::new(), next_run }
+        let (slots, owners, disowned) = (BTreeMap::new(), HashMap::new(), HashSet::new());
+        Self { table, records, trees, lock, slots, owners, disowned, next_run }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
@@ -232,7 +235,14 @@ impl Slots {
 
     /// The next thing to tell of a run.
     pub(super) fn tell(&mut self) -> Option<(RunId, Report)> {
-        self.table.tell()
+        loop {
+            let (run, report) = self.table.tell()?;
+            if matches!(report, Report::Ended(_)) && self.disowned.contains(&run) {
+                self.acknowledge(run);
+                continue;
+            }
+            return Some((run, report));
+        }
     }
 
     /// The runs that live, and how each is stopped by whoever has to without asking.
@@ -296,8 +306,12 @@ impl Slots {
 
     fn acknowledge(&mut self, run: RunId) {
         if !self.table.acknowledge(run) {
+            if self.table.lives(run) {
+                self.disowned.insert(run);
+            }
             return;
         }
+        self.disowned.remove(&run);
         if let Some(slot) = self.owners.remove(&run).and_then(|owner| self.slots.get_mut(&*owner)) {
             slot.runs.retain(|known| *known != run);
             if let (Some(place), true) = (&slot.place, slot.runs.is_empty()) {

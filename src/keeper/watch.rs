@@ -107,6 +107,11 @@ impl Watch {
         self.unheard_since = None;
     }
 
+    /// Whether it was killed, and its end has not come yet.
+    pub(super) fn is_killed(&self) -> bool {
+        matches!(self.phase, Phase::Killed { .. })
+    }
+
     /// It has ended. One that had answered is replaced at once, however it ended.
     pub(super) fn ended(&mut self, now: Moment) {
         if self.phase == Phase::Over {

@@ -352,8 +352,11 @@ impl Lifecycle {
         if self.note.last_wait.is_some_and(|wait| lived > wait && lived > self.rules.restart.period) {
             self.note.last_wait = None;
         }
-        self.note.deaths.truncate(DEATHS - 1);
-        self.note.deaths.push_front(Death { at: now, run, lived, ending, cause });
+        // One that something was left of ends a second time.
+        if self.note.deaths.front().is_none_or(|last| last.run != run) {
+            self.note.deaths.truncate(DEATHS - 1);
+            self.note.deaths.push_front(Death { at: now, run, lived, ending, cause });
+        }
         cause
     }
 

@@ -10,6 +10,7 @@ mod confs;
 mod crowd;
 mod door;
 mod hanging;
+mod keeper;
 mod launches;
 mod places;
 mod reloads;
