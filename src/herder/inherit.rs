@@ -58,7 +58,8 @@ impl Herder {
         let spec = Arc::new(spec);
         let life = Lifecycle::of(note, self.rules(&spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
-        let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
+        let note = || life.note().to_bytes();
+        let memo = Memo { stop: spec.stop, origin: &spec.origin, same_origin: false, note: &note };
         self.herd.spawner.keep(service, memo);
         let wish = Wish { spec: Some(Arc::clone(&spec)), conf: PathBuf::new(), problems: Vec::new() };
         self.enlist_as(service, wish, life, ctx);
