@@ -72,6 +72,7 @@ impl Herder {
         for (id, action) in first.into_iter().chain(then) {
             self.act(id, *action, wishes.remove(id), ctx);
         }
+        self.roster.pack();
     }
 
     fn act(&mut self, id: &ServiceId, action: Action, wish: Option<Wish>, ctx: &mut Context<Self>) {

@@ -85,7 +85,8 @@ impl Herder {
         let present = note.phase.run();
         let life = Lifecycle::of(note, self.rules(&spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
-        let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
+        let note = || life.note().to_bytes();
+        let memo = Memo { stop: spec.stop, origin: &spec.origin, same_origin: false, note: &note };
         self.herd.spawner.keep(service, memo);
         for run in runs {
             if present == Some(run) {

@@ -59,6 +59,12 @@ impl Roster {
         self.entries.iter().map(|(id, entry)| (id.clone(), entry.present())).collect()
     }
 
+    /// Gives back the room that a map which grew service by service has left.
+    pub(super) fn pack(&mut self) {
+        // Made from what is sorted already, its nodes are full; else they are half empty.
+        self.entries = std::mem::take(&mut self.entries).into_iter().collect();
+    }
+
     pub(super) fn knows(&self, id: &ServiceId) -> bool {
         self.entries.contains_key(id) || self.skipped.contains_key(id)
     }

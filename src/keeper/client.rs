@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -65,8 +64,6 @@ struct Desk {
     notes: Option<Notes>,
     /// What the journal is still to be given: to wake its thread takes time, which the services need first.
     unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
-    /// The texts that the keeper has of each service that it knows.
-    origins: HashMap<ServiceId, Origin>,
     /// How the last upgrade went, and whoever waits for the next one.
     upgraded: Option<Outcome>,
     upgrading: Option<oneshot::Sender<Outcome>>,
@@ -113,11 +110,6 @@ impl Client {
             runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
             notes,
             unwritten: Vec::new(),
-            origins: services
-                .iter()
-                .filter(|service| service.keeper_has_texts)
-                .map(|service| (service.service.clone(), service.origin.clone()))
-                .collect(),
             upgraded: inheritance.upgraded.clone(),
             upgrading: None,
         };
@@ -280,7 +272,9 @@ impl Client {
 impl Spawner for Client {
     fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
         let mut desk = self.desk.borrow_mut();
-        let (texts, note) = (desk.news_of(service, memo.origin), (memo.note)());
+        let Origin { conf, settings } = memo.origin;
+        let texts = (!memo.same_origin).then(|| (conf.to_string(), settings.to_string()));
+        let note = (memo.note)();
         desk.unwritten.push((service.clone(), note.clone(), heritage::texts(memo.origin)));
         desk.open(service).memo = Some(wire::Memo { stop: memo.stop.into(), note, texts });
         self.wake.notify_one();
@@ -288,7 +282,6 @@ impl Spawner for Client {
 
     fn forget(&self, service: &ServiceId) {
         let mut desk = self.desk.borrow_mut();
-        desk.origins.remove(service);
         desk.write_down();
         if let Some(notes) = &desk.notes {
             notes.remove(service);
@@ -389,20 +382,6 @@ impl Desk {
                 notes.put(service, note, Some(text));
             }
         }
-    }
-
-    /// The texts of a service where the keeper has others.
-    fn news_of(&mut self, service: &ServiceId, origin: &Origin) -> Option<(String, String)> {
-        let known = self.origins.get(service);
-        let same = |known: &Origin| {
-            Arc::ptr_eq(&known.conf, &origin.conf) && Arc::ptr_eq(&known.settings, &origin.settings)
-                || known.conf == origin.conf && known.settings == origin.settings
-        };
-        if known.is_some_and(same) {
-            return None;
-        }
-        self.origins.insert(service.clone(), origin.clone());
-        Some((origin.conf.to_string(), origin.settings.to_string()))
     }
 }
 

@@ -213,7 +213,6 @@ impl Handover {
                 service: slot.service.parse().map_err(|_| bad())?,
                 note: slot.note.clone(),
                 origin: Origin { conf: slot.conf.as_str().into(), settings: slot.settings.as_str().into() },
-                keeper_has_texts: true,
                 runs: slot.runs.iter().map(|run| RunId { herd: run.herd, number: run.number }).collect(),
             })
         };

@@ -17,7 +17,6 @@ impl Inheritance {
             if let (true, Some(kept)) = (service.note.is_empty(), told.remove(&service.service)) {
                 service.note = kept.note;
                 service.origin = origin(kept.conf.as_deref());
-                service.keeper_has_texts = false;
             }
         }
         if self.answered {
@@ -31,7 +30,6 @@ impl Inheritance {
                     service,
                     note: kept.note,
                     origin: origin(kept.conf.as_deref()),
-                    keeper_has_texts: false,
                     runs: Vec::new(),
                 })
                 .collect::<Vec<_>>(),

@@ -53,8 +53,6 @@ pub(crate) struct Inherited {
     pub(crate) note: Vec<u8>,
     /// What its conf said.
     pub(crate) origin: Origin,
-    /// The keeper has the texts of its conf: they are not from the journal.
-    pub(crate) keeper_has_texts: bool,
     /// Its runs whose ends are not acknowledged.
     pub(crate) runs: Vec<RunId>,
 }
@@ -102,7 +100,6 @@ fn inherited(slot: wire::Slot) -> Option<Inherited> {
         service: service.parse().ok()?,
         note,
         origin: Origin { conf: conf.into(), settings: settings.into() },
-        keeper_has_texts: true,
         runs: runs.into_iter().map(RunId::from).collect(),
     })
 }

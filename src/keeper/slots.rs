@@ -180,6 +180,8 @@ impl Slots {
     /// Gives back what only a burst needs.
     pub(super) fn rest(&mut self) {
         self.table.rest();
+        // Made from what is sorted already, the map's nodes are full; else they are half empty.
+        self.slots = std::mem::take(&mut self.slots).into_iter().collect();
     }
 
     /// No run that was launched here has this number, or a higher one.

@@ -15,6 +15,8 @@ use crate::process::{LAUNCH_LIMIT, Launch, Memo, Report, Reports, Whom, prepare,
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
 pub struct ServiceActor {
     spec: Arc<ServiceSpec>,
+    /// The spawner keeps the texts of this spec.
+    kept: bool,
     /// Shared with the parent, which is told of every change: there is one in memory.
     life: Arc<Lifecycle>,
     herd: Rc<Herd>,
@@ -43,7 +45,16 @@ impl ServiceActor {
         herd: Rc<Herd>,
         parent: impl Into<Rc<Recipient<ServiceNews>>>,
     ) -> Self {
-        Self { spec, life: life.into(), herd, parent: parent.into(), reports: None, timer: None, preparing: None }
+        Self {
+            spec,
+            kept: false,
+            life: life.into(),
+            herd,
+            parent: parent.into(),
+            reports: None,
+            timer: None,
+            preparing: None,
+        }
     }
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -65,8 +76,12 @@ impl ServiceActor {
         let death = note.deaths.front().copied().filter(|newest| Some(*newest) != deaths);
         if (note.phase, note.because, self.life.rules()) != (before.0, before.1, &before.2) || death.is_some() {
             // Kept before the effects exist, so that whoever takes over never sees one that it does not know of.
-            let memo =
-                Memo { stop: self.life.rules().stop, origin: &self.spec.origin, note: &|| self.life.note().to_bytes() };
+            let memo = Memo {
+                stop: self.life.rules().stop,
+                origin: &self.spec.origin,
+                same_origin: std::mem::replace(&mut self.kept, true),
+                note: &|| self.life.note().to_bytes(),
+            };
             self.herd.spawner.keep(&self.spec.id, memo);
             let (life, spec) = (Arc::clone(&self.life), Arc::clone(&self.spec));
             self.tell(News::Changed { life, spec, from, death });
@@ -184,7 +199,7 @@ impl ServiceActor {
         if let Some(run) = self.life.note().phase.run() {
             self.herd.spawner.rescope(run, spec.stop.scope);
         }
-        self.spec = spec;
+        (self.spec, self.kept) = (spec, false);
         Rules::from(&*self.spec)
     }
 

@@ -16,6 +16,8 @@ const GROWTH: u64 = 4;
 const SMALL: u64 = 1 << 20;
 /// How many bytes are written at a time, or a line more.
 const BATCH: usize = 32 << 10;
+/// How many services are behind when nothing special happens.
+const FEW: usize = 64;
 
 /// Everything that the journal shall say. It is kept in memory, too, so that a file that is damaged or deleted under our
 /// hands is made again from what is true, not from what is left of it.
@@ -104,8 +106,11 @@ impl Ledger {
                 settle(&mut self.entries, &service);
             }
         }
-        // After a storm: what is left of it would be there for ever.
-        self.behind.shrink_to(64);
+        if self.behind.capacity() > FEW {
+            // After a storm: what is left of it would be there for ever. A map that is made from what is sorted has full nodes.
+            self.behind.shrink_to(FEW);
+            self.entries = std::mem::take(&mut self.entries).into_iter().collect();
+        }
         Ok(())
     }
 
