@@ -14,9 +14,12 @@ use crate::herd::{BINARY, Herd, finish, lives, open_to_others, sh, sleeper, with
 
 /// Another file with the same program.
 fn copy(herd: &Herd, name: &str) -> PathBuf {
-    let path = herd.path().join(name);
+    copy_of(Path::new(BINARY), herd.path().join(name))
+}
+
+fn copy_of(program: &Path, path: PathBuf) -> PathBuf {
     // Not by this process: another scenario that forks meanwhile would hold it open for writing (ETXTBSY).
-    assert_eq!(finish(Command::new("cp").arg(BINARY).arg(&path)).code, 0);
+    assert_eq!(finish(Command::new("cp").arg(program).arg(&path)).code, 0);
     open_to_others(&path, 0o755);
     path
 }
@@ -256,6 +259,21 @@ fn a_program_that_does_not_understand_a_conf_that_is_in_use_is_refused() {
 }
 
 #[test]
+fn a_look_that_does_not_end_is_ended_and_meanwhile_all_goes_on() {
+    let herd = Herd::of([("calm", sleeper())]);
+    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("herd.json")) else { return };
+    let (own, herder, next) = (program(herd.pid()), herd.herder(), copy(&herd, "next"));
+    let asking = herd.begin(&format!("upgrade {}", next.display()));
+    let _hangs = mount.opened();
+    herd.done("restart calm");
+    let second = upgrade(&herd, &next);
+    assert!(second.code == 1 && second.err.contains("another upgrade is under way"), "{second:?}");
+    let done = asking.end();
+    assert!(done.code == 1 && done.err.contains("its look at the present state does not end"), "{done:?}");
+    assert_eq!((program(herd.pid()), herd.herder()), (own, herder));
+}
+
+#[test]
 fn a_program_whose_herder_hangs_gives_the_place_back() {
     let herd = Herd::of([("calm", sleeper()), ("crashing", with(sleeper(), json!({"restart": {"intensity": 1000}})))]);
     let Some(mount) = DeadMount::under(&journal(&herd)) else { return };
@@ -309,6 +327,41 @@ fn a_signal_in_the_middle_of_it_has_only_waited() {
     assert_eq!(herd.ended(), Some(0));
     assert!(!lives(calm));
     drop(asking.end());
+}
+
+#[test]
+fn a_launch_in_flight_is_waited_for_but_not_for_ever() {
+    let herd = Herd::of([("calm", sleeper())]);
+    let (calm, own, next) = (running(&herd, "calm"), program(herd.pid()), copy(&herd, "next"));
+    // Its process hangs before it executes this.
+    let slow = copy_of(Path::new("/bin/sleep"), herd.work("slow"));
+    let Some(mount) = DeadMount::under(&slow) else { return };
+    herd.conf("slow", &json!({"cmd": slow, "args": ["100000"]}));
+    herd.done("reload");
+    let hangs = mount.opened();
+
+    let done = upgrade(&herd, &next);
+    assert!(done.code == 1 && done.err.contains("a launch that is under way does not end"), "{done:?}");
+    assert_eq!((program(herd.pid()), program(herd.herder()), herd.pid_of("calm")), (own.clone(), own, calm));
+    assert_eq!(herd.service("slow")["state"], "starting");
+    mount.let_go(&hangs);
+    let pid = running(&herd, "slow");
+    assert_eq!(upgrade(&herd, &next).code, 0);
+    assert_eq!((running(&herd, "slow"), running(&herd, "calm")), (pid, calm));
+}
+
+#[test]
+fn a_daemon_that_ends_is_not_upgraded() {
+    let deaf = sh("trap 'echo asked >> asked' TERM; echo up >> up; until read x < gate; do :; done");
+    let mut herd = Herd::of([("deaf", with(deaf, json!({"stop": {"timeout": "1h"}})))]);
+    herd.fifo("gate");
+    herd.lines("up", 1);
+    herd.signal(Signal::SIGTERM);
+    herd.lines("asked", 1);
+    let done = upgrade(&herd, &copy(&herd, "next"));
+    assert!(done.code == 1 && done.err.contains("the daemon is shutting down"), "{done:?}");
+    fs::write(herd.work("gate"), "end\n").unwrap();
+    assert_eq!(herd.ended(), Some(0));
 }
 
 #[test]
