@@ -132,6 +132,7 @@ fn a_wrong_program_is_refused_and_nothing_has_happened() {
     let mut herd = Herd::of([("calm", sleeper())]);
     let text = herd.path().join("text");
     fs::write(&text, "hello\n").unwrap();
+    running(&herd, "calm");
     let (before, own, herder) = (herd_as_seen(&herd), program(herd.pid()), herd.herder());
     let refused = |path: &Path, why: &str| {
         let done = upgrade(&herd, path);
@@ -243,6 +244,7 @@ fn nothing_more_is_open_afterwards() {
 #[test]
 fn a_program_that_does_not_understand_a_conf_that_is_in_use_is_refused() {
     let herd = Herd::of([("calm", with(sleeper(), json!({"restart": {"max_cooldown": "1h"}})))]);
+    running(&herd, "calm");
     let (before, own) = (herd_as_seen(&herd), program(herd.pid()));
     // The conf itself may be broken meanwhile, and has nothing to say in this.
     herd.file("calm.conf", "{");
