@@ -14,11 +14,28 @@ use crate::herd::{BINARY, Herd, finish, lives, open_to_others, sh, sleeper, with
 
 /// Another file with the same program.
 fn copy(herd: &Herd, name: &str) -> PathBuf {
-    let path = herd.path().join(name);
+    copy_of(Path::new(BINARY), herd.path().join(name))
+}
+
+fn copy_of(program: &Path, path: PathBuf) -> PathBuf {
     // Not by this process: another scenario that forks meanwhile would hold it open for writing (ETXTBSY).
-    assert_eq!(finish(Command::new("cp").arg(BINARY).arg(&path)).code, 0);
+    assert_eq!(finish(Command::new("cp").arg(program).arg(&path)).code, 0);
     open_to_others(&path, 0o755);
     path
+}
+
+/// The process of a service, once it has one.
+fn running(herd: &Herd, id: &str) -> Pid {
+    herd.until_state(id, "running");
+    herd.pid_of(id)
+}
+
+/// Every herder opens this before it answers.
+fn journal(herd: &Herd) -> PathBuf {
+    // A command is answered once it is written down: from here on it is the file that the next herder finds.
+    herd.done("stop calm");
+    herd.done("start calm");
+    herd.state().join("runs").join("notes")
 }
 
 fn upgrade(herd: &Herd, path: &Path) -> crate::herd::Done {
@@ -90,12 +107,12 @@ fn without_a_path_it_is_what_is_at_the_daemons_own_place() {
     let mut command = Command::new(&own);
     herd.place(&mut command);
     herd.launch(command);
-    let (pid, old) = (herd.pid_of("calm"), inode(herd.pid()));
+    let (pid, old) = (running(&herd, "calm"), inode(herd.pid()));
     let next = copy(&herd, "next");
     fs::rename(&next, &own).unwrap();
     herd.done("upgrade");
     assert_ne!(inode(herd.pid()), old);
-    assert_eq!((program(herd.pid()), herd.pid_of("calm")), (own, pid));
+    assert_eq!((program(herd.pid()), running(&herd, "calm")), (own, pid));
 
     // An empty body is that of every version; who asks so hears nothing but the end of the connection.
     assert_eq!(herd.exchange("POST /v1/upgrade HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), "");
@@ -115,6 +132,7 @@ fn a_wrong_program_is_refused_and_nothing_has_happened() {
     let mut herd = Herd::of([("calm", sleeper())]);
     let text = herd.path().join("text");
     fs::write(&text, "hello\n").unwrap();
+    running(&herd, "calm");
     let (before, own, herder) = (herd_as_seen(&herd), program(herd.pid()), herd.herder());
     let refused = |path: &Path, why: &str| {
         let done = upgrade(&herd, path);
@@ -177,11 +195,92 @@ fn what_is_under_way_goes_on() {
 }
 
 #[test]
+fn adopted_services_stay_adopted_even_where_the_run_table_is_not_understood() {
+    let mut herd = Herd::of([("calm", sleeper()), ("other", sleeper())]);
+    let calm = running(&herd, "calm");
+    herd.kill_all();
+    herd.start();
+    assert_eq!(running(&herd, "calm"), calm);
+    herd.done("restart other");
+    let other = running(&herd, "other");
+
+    // As one of another version would be for this one: its first words mean something else.
+    let table = fs::File::options().write(true).open(herd.state().join("runs").join("table")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&table, &[0xff; 16], 0).unwrap();
+    assert_eq!(upgrade(&herd, &copy(&herd, "next")).code, 0);
+    herd.logged("the run table is begun anew", 1);
+    assert_eq!((running(&herd, "calm"), running(&herd, "other")), (calm, other));
+
+    // It is a whole one again.
+    herd.kill_all();
+    herd.start();
+    assert_eq!((running(&herd, "calm"), running(&herd, "other")), (calm, other));
+    assert_eq!(upgrade(&herd, &copy(&herd, "again")).code, 0);
+    for (id, pid) in [("calm", calm), ("other", other)] {
+        kill(pid, Signal::SIGKILL).unwrap();
+        let again = |service: &Value| !service["pid"].is_null() && service["pid"] != pid.as_raw();
+        herd.until(id, "restarted", again);
+    }
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn nothing_more_is_open_afterwards() {
+    let mut herd = Herd::of([("calm", sleeper())]);
+    herd.until_state("calm", "running");
+    let open = |pid: Pid| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let (before, next) = (open(herd.pid()), copy(&herd, "next"));
+    for _ in 0..3 {
+        assert_eq!(upgrade(&herd, &next).code, 0);
+        assert_eq!(upgrade(&herd, Path::new("/bin/true")).code, 1);
+    }
+    assert_eq!(open(herd.pid()), before);
+    herd.done("restart calm");
+    let inherited: Vec<_> = fs::read_dir(format!("/proc/{}/fd", running(&herd, "calm"))).unwrap().collect();
+    assert_eq!(inherited.len(), 3, "{inherited:?}");
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn a_program_that_does_not_understand_a_conf_that_is_in_use_is_refused() {
+    let herd = Herd::of([("calm", with(sleeper(), json!({"restart": {"max_cooldown": "1h"}})))]);
+    running(&herd, "calm");
+    let (before, own) = (herd_as_seen(&herd), program(herd.pid()));
+    // The conf itself may be broken meanwhile, and has nothing to say in this.
+    herd.file("calm.conf", "{");
+    let next = copy(&herd, "next");
+    // A version that has another name for a key: what this one took is unknown to it.
+    let mut other = Command::new("sed");
+    other.env("LC_ALL", "C").args(["-i", "s/max_cooldown/max_cooldawn/g"]).arg(&next);
+    assert_eq!(finish(&mut other).code, 0);
+    let done = upgrade(&herd, &next);
+    let why = "calm: its conf was accepted, and is not understood any more";
+    assert_eq!((done.code, done.err), (1, format!("daemonherder: {}: {why}\n", next.display())));
+    assert_eq!((program(herd.pid()), herd_as_seen(&herd)), (own, before));
+    assert_eq!(upgrade(&herd, &copy(&herd, "good")).code, 0);
+}
+
+#[test]
+fn a_look_that_does_not_end_is_ended_and_meanwhile_all_goes_on() {
+    let herd = Herd::of([("calm", sleeper())]);
+    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("herd.json")) else { return };
+    let (own, herder, next) = (program(herd.pid()), herd.herder(), copy(&herd, "next"));
+    let asking = herd.begin(&format!("upgrade {}", next.display()));
+    let _hangs = mount.opened();
+    herd.done("restart calm");
+    let second = upgrade(&herd, &next);
+    assert!(second.code == 1 && second.err.contains("another upgrade is under way"), "{second:?}");
+    let done = asking.end();
+    assert!(done.code == 1 && done.err.contains("its look at the present state does not end"), "{done:?}");
+    assert_eq!((program(herd.pid()), herd.herder()), (own, herder));
+}
+
+#[test]
 fn a_program_whose_herder_hangs_gives_the_place_back() {
     let herd = Herd::of([("calm", sleeper()), ("crashing", with(sleeper(), json!({"restart": {"intensity": 1000}})))]);
-    // Every herder opens it before it answers.
-    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("notes")) else { return };
-    let (keeper, own, calm, crashing) = (herd.pid(), program(herd.pid()), herd.pid_of("calm"), herd.pid_of("crashing"));
+    let Some(mount) = DeadMount::under(&journal(&herd)) else { return };
+    let (keeper, own, calm, crashing) =
+        (herd.pid(), program(herd.pid()), running(&herd, "calm"), running(&herd, "crashing"));
     let next = copy(&herd, "next");
     let asking = herd.begin(&format!("upgrade {}", next.display()));
     let hangs = mount.opened();
@@ -197,7 +296,7 @@ fn a_program_whose_herder_hangs_gives_the_place_back() {
     let version = env!("CARGO_PKG_VERSION");
     let told = format!("daemonherder: {}: {why}; version {version} goes on\n", next.display());
     assert_eq!((done.code, done.err), (1, told));
-    assert_eq!((program(herd.herder()), herd.pid_of("calm")), (own, calm));
+    assert_eq!((program(herd.herder()), running(&herd, "calm")), (own, calm));
     let restarted =
         herd.until("crashing", "restarted", |service| service["restarts"] == 1 && !service["pid"].is_null());
     assert_eq!(restarted["last_exit"]["signal"], "KILL");
@@ -207,22 +306,22 @@ fn a_program_whose_herder_hangs_gives_the_place_back() {
 #[test]
 fn a_program_whose_herder_ends_gives_the_place_back() {
     let herd = Herd::of([("calm", sleeper())]);
-    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("notes")) else { return };
-    let (own, calm, next) = (program(herd.pid()), herd.pid_of("calm"), copy(&herd, "next"));
+    let Some(mount) = DeadMount::under(&journal(&herd)) else { return };
+    let (own, calm, next) = (program(herd.pid()), running(&herd, "calm"), copy(&herd, "next"));
     let asking = herd.begin(&format!("upgrade {}", next.display()));
     let _hangs = mount.opened();
     kill(herd.herder(), Signal::SIGKILL).unwrap();
     mount.let_go(&mount.opened());
     let done = asking.end();
     assert!(done.code == 1 && done.err.contains("its herder ended before it answered"), "{done:?}");
-    assert_eq!((program(herd.pid()), herd.pid_of("calm")), (own, calm));
+    assert_eq!((program(herd.pid()), running(&herd, "calm")), (own, calm));
 }
 
 #[test]
 fn a_signal_in_the_middle_of_it_has_only_waited() {
     let mut herd = Herd::of([("calm", sleeper())]);
-    let Some(mount) = DeadMount::under(&herd.state().join("runs").join("notes")) else { return };
-    let (calm, next) = (herd.pid_of("calm"), copy(&herd, "next"));
+    let Some(mount) = DeadMount::under(&journal(&herd)) else { return };
+    let (calm, next) = (running(&herd, "calm"), copy(&herd, "next"));
     let asking = herd.begin(&format!("upgrade {}", next.display()));
     let hangs = mount.opened();
     herd.signal(Signal::SIGTERM);
@@ -230,6 +329,41 @@ fn a_signal_in_the_middle_of_it_has_only_waited() {
     assert_eq!(herd.ended(), Some(0));
     assert!(!lives(calm));
     drop(asking.end());
+}
+
+#[test]
+fn a_launch_in_flight_is_waited_for_but_not_for_ever() {
+    let herd = Herd::of([("calm", sleeper())]);
+    let (calm, own, next) = (running(&herd, "calm"), program(herd.pid()), copy(&herd, "next"));
+    // Its process hangs before it executes this.
+    let slow = copy_of(Path::new("/bin/sleep"), herd.work("slow"));
+    let Some(mount) = DeadMount::under(&slow) else { return };
+    herd.conf("slow", &json!({"cmd": slow, "args": ["100000"]}));
+    herd.done("reload");
+    let hangs = mount.opened();
+
+    let done = upgrade(&herd, &next);
+    assert!(done.code == 1 && done.err.contains("a launch that is under way does not end"), "{done:?}");
+    assert_eq!((program(herd.pid()), program(herd.herder()), herd.pid_of("calm")), (own.clone(), own, calm));
+    assert_eq!(herd.service("slow")["state"], "starting");
+    mount.let_go(&hangs);
+    let pid = running(&herd, "slow");
+    assert_eq!(upgrade(&herd, &next).code, 0);
+    assert_eq!((running(&herd, "slow"), running(&herd, "calm")), (pid, calm));
+}
+
+#[test]
+fn a_daemon_that_ends_is_not_upgraded() {
+    let deaf = sh("trap 'echo asked >> asked' TERM; echo up >> up; until read x < gate; do :; done");
+    let mut herd = Herd::of([("deaf", with(deaf, json!({"stop": {"timeout": "1h"}})))]);
+    herd.fifo("gate");
+    herd.lines("up", 1);
+    herd.signal(Signal::SIGTERM);
+    herd.lines("asked", 1);
+    let done = upgrade(&herd, &copy(&herd, "next"));
+    assert!(done.code == 1 && done.err.contains("the daemon is shutting down"), "{done:?}");
+    fs::write(herd.work("gate"), "end\n").unwrap();
+    assert_eq!(herd.ended(), Some(0));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! program left it: what the herder asks for is held back, signals stay pending, and who ends stays a zombie. So the way back
 //! is to execute the other program with the same file. A deadline of ten seconds is all that runs meanwhile.
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -14,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Keeper;
 use super::upgrade::decimal;
-use crate::keeper::handover::{BadHandover, Handover, Head, Outcome};
+use crate::keeper::handover::{BadHandover, Handover, Head, Outcome, Slot};
 use crate::keeper::herder::HerderProgram;
 use crate::keeper::lines;
 use crate::keeper::run_table::Found;
@@ -28,7 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What another program has left, and the way back to it.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    handover: Handover,
+    head: Head,
+    /// The services, until they are unpacked.
+    slots: RefCell<Vec<Slot>>,
+    /// All descriptors that the way back needs, by their numbers.
+    descriptors: Vec<RawFd>,
     state: OwnedFd,
     /// The descriptors that it names, held by their numbers for the way back.
     listener: OwnedFd,
@@ -76,9 +81,11 @@ impl Arrival {
     pub(crate) fn take(number: RawFd, returned: Option<&str>) -> Result<Self, BadHandover> {
         let state = os::given(number)?;
         let handover = Handover::from_bytes(&os::unseal(state.as_fd())?)?;
-        let Head { listener, lock, program, .. } = handover.head;
-        let (listener, lock, other) = (os::given(listener)?, os::given(lock)?, os::given(program)?);
-        Ok(Self { handover, state, listener, lock, other, returned: returned.map(reason) })
+        let descriptors = handover.descriptors().into_iter().chain([number]).collect();
+        let Handover { head, slots } = handover;
+        let (listener, lock, other) = (os::given(head.listener)?, os::given(head.lock)?, os::given(head.program)?);
+        let (slots, returned) = (RefCell::new(slots), returned.map(reason));
+        Ok(Self { head, slots, descriptors, state, listener, lock, other, returned })
     }
 
     /// The control listener.
@@ -99,22 +106,22 @@ impl Arrival {
 
     /// The first part of the run ids.
     pub(crate) fn herd(&self) -> u64 {
-        self.handover.head.herd
+        self.head.herd
     }
 
     /// The first run number that is free.
     pub(crate) fn next_run(&self) -> u64 {
-        self.handover.head.next_run
+        self.head.next_run
     }
 
     /// Since when the daemon runs, in nanoseconds of the wall clock.
     pub(crate) fn since_ns(&self) -> u64 {
-        self.handover.head.since_ns
+        self.head.since_ns
     }
 
     /// The open files that the daemon was started with, soft and hard, none being unlimited.
     pub(crate) fn open_files(&self) -> Option<(Option<u64>, Option<u64>)> {
-        self.handover.head.open_files
+        self.head.open_files
     }
 
     /// Gives the place back because this program can't even begin. Comes back only where that fails.
@@ -126,23 +133,22 @@ impl Arrival {
     }
 
     pub(super) fn outcome(&self) -> Outcome {
-        Outcome { failed: self.returned.clone(), ..self.handover.head.outcome.clone() }
+        Outcome { failed: self.returned.clone(), ..self.head.outcome.clone() }
     }
 
     pub(super) fn unpack(&self, slots: &mut Slots, found: Found) -> io::Result<()> {
-        lines::put_back(self.handover.head.lines.clone());
-        slots.go_on(&self.handover.slots, found).map_err(io::Error::other)
+        lines::put_back(self.head.lines.clone());
+        slots.go_on(self.slots.take(), found).map_err(io::Error::other)
     }
 
     fn go_back(&self, program: &HerderProgram, failed: Failed) -> io::Error {
         let word = CString::new(failed.word()).expect("a word has no NUL");
         let role = [c"--upgraded".into(), decimal(self.state.as_raw_fd()), c"--returned".into(), word];
-        let kept: Vec<_> = self.handover.descriptors().into_iter().chain([self.state.as_raw_fd()]).collect();
         let other = match self.other.try_clone() {
             Ok(other) => Executable::from(other),
             Err(error) => return error,
         };
-        os::become_role(&other, &program.argv_of(&role), &program.env, &kept)
+        os::become_role(&other, &program.argv_of(&role), &program.env, &self.descriptors)
     }
 }
 
@@ -170,6 +176,8 @@ impl Keeper {
         while let Some(pid) = os::ended_child() {
             self.child_ended(pid);
         }
+        drop(arrival);
+        os::give_back();
     }
 
     /// Waits for the first herder to answer, and gives all that it has asked for meanwhile.

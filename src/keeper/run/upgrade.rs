@@ -124,6 +124,8 @@ impl Keeper {
         log::error!("no upgrade to {}: {why}", outcome.path);
         self.upgraded = Some(Outcome { failed: Some(why), ..outcome });
         self.upgrade_told = false;
+        // What the other program was shown was large.
+        os::give_back();
     }
 
     /// Comes back only with the reason why it is not done.

@@ -38,11 +38,16 @@ impl Slots {
     ///
     /// # Errors
     /// A value has no meaning, or a descriptor is not there.
-    pub(in crate::keeper) fn go_on(&mut self, slots: &[handover::Slot], found: Found) -> Result<(), BadHandover> {
+    pub(in crate::keeper) fn go_on(&mut self, slots: Vec<handover::Slot>, found: Found) -> Result<(), BadHandover> {
+        if let Some(why) = found.distrusted {
+            log::warn!("the run table is begun anew: {why}");
+        }
         let mut records: HashMap<RunId, Place> =
             found.records.into_iter().map(|record| (record.run, record.place)).collect();
+        let in_leaves = slots.iter().any(|slot| slot.leaf);
         for slot in slots {
-            let bad = |Meaningless| BadHandover::Value { service: slot.service.clone() };
+            let name = slot.service.as_str();
+            let bad = |Meaningless| BadHandover::Value { service: name.to_owned() };
             let service = self.slot(&slot.service);
             let settings = self.shared(&slot.settings);
             for run in &slot.runs {
@@ -61,8 +66,8 @@ impl Slots {
             let stop = slot.stop.map(TryInto::try_into).transpose().map_err(bad)?;
             if let Some(known) = self.slots.get_mut(&service) {
                 known.stop = stop;
-                known.note = slot.note.as_slice().into();
-                known.conf = slot.conf.as_str().into();
+                known.note = slot.note.into();
+                known.conf = slot.conf.into();
                 known.settings = settings;
                 (known.in_leaf, known.began) = (slot.leaf, slot.began);
                 known.runs = runs.into();
@@ -72,7 +77,7 @@ impl Slots {
         for (_, place) in records {
             self.records.release(place);
         }
-        if slots.iter().any(|slot| slot.leaf) {
+        if in_leaves {
             self.trees.open_again();
         }
         Ok(())
