@@ -220,10 +220,13 @@ impl Actor for ServiceActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let reports = self.reports(ctx);
-        if let Some(run) = self.life.note().phase.run()
-            && !self.herd.spawner.adopt(run, reports)
-        {
-            ctx.notify(Instruct(Input::Vanished { run }));
+        if let Some(run) = self.life.note().phase.run() {
+            if self.herd.spawner.adopt(run, reports) {
+                // A spawner that found the process again may not know what belongs to it.
+                self.herd.spawner.rescope(run, self.spec.stop.scope);
+            } else {
+                ctx.notify(Instruct(Input::Vanished { run }));
+            }
         }
         if self.life.note().phase == Phase::Exceeded {
             let wait = crate::policy::next_wait(self.life.note().last_wait, &self.spec.restart);
