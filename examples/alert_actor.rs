@@ -167,7 +167,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // The bus ends with the herd, `pass_on` with the bus: by then every alert has been run.
-    herder.send(Shutdown).await?;
+    herder.send(Shutdown::default()).await?;
     watching.await?;
     let tally = alerts.send(GetTally).await?;
     println!("{} told, {} failed, {} events missed", tally.told, tally.failed, tally.missed);

@@ -99,7 +99,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             left.retain(|id| *id != event.service);
         }
     }
-    herder.send(Shutdown).await?;
+    herder.send(Shutdown::default()).await?;
 
     // 19 is the highest there is.
     let expected = (own_niceness()? + 10).min(19);

@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     show(&herder).await?;
 
     // It returns when nothing is left: TERM first, KILL for whoever does not end within its `stop.timeout`.
-    herder.send(Shutdown).await?;
+    herder.send(Shutdown::default()).await?;
     let left = show(&herder).await?;
 
     // The stream of events ends with the herd.

@@ -28,6 +28,15 @@ pub struct ReloadOptions {
     pub prune: Option<bool>,
 }
 
+/// The body of `shutdown`; every field may be left out, and so may the whole body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShutdownOptions {
+    /// True: the services run on, and the next daemon takes them over. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leave_services: Option<bool>,
+}
+
 /// The answer to a request that has been taken and whose effect is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {

@@ -9,7 +9,9 @@ mod selection;
 mod status;
 mod upgrade;
 
-pub use command::{Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, StartOptions};
+pub use command::{
+    Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, ShutdownOptions, StartOptions,
+};
 pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
 pub use selection::{Candidate, UnknownName, select};
 pub use status::{

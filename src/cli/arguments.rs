@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, OrderArguments, ReloadArguments, StatusArguments, Terminal, UpgradeArguments};
+use super::{Exit, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal, UpgradeArguments};
 use crate::conf::Overrides;
 
 const CONFIG_DIR_HELP: &str = "The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]";
@@ -74,6 +74,9 @@ pub struct RunArguments {
     /// The keeper in the place of one that has gone, made of its herder
     #[arg(long, hide = true, conflicts_with_all = ["detach", "herder"])]
     pub successor: bool,
+    /// The herd was being stopped when the keeper went
+    #[arg(long, hide = true, requires = "successor")]
+    pub ending: bool,
     /// Look at what a keeper would leave to this program, and say whether that would do
     #[arg(long, hide = true, conflicts_with_all = ["detach", "herder", "successor"])]
     pub preflight: bool,
@@ -101,7 +104,7 @@ pub enum Verb {
     /// Put another program in the place of the daemon's.
     Upgrade(UpgradeArguments),
     /// End the daemon.
-    Shutdown,
+    Shutdown(ShutdownArguments),
 }
 
 /// What `check` looks at.
@@ -159,7 +162,7 @@ enum Command {
     /// and gives it back if it does not answer within 10 seconds.
     Upgrade(UpgradeArguments),
     /// Stop all services, end the daemon, and wait until it has gone
-    Shutdown,
+    Shutdown(ShutdownArguments),
     /// Look for problems in conf files; needs no daemon
     Check(CheckArguments),
     /// Print the JSON Schema of a conf file; needs no daemon
@@ -205,7 +208,7 @@ pub fn parse(
         Some(Command::Restart(arguments)) => Role::Client(overrides, Verb::Restart(arguments)),
         Some(Command::Reload(arguments)) => Role::Client(overrides, Verb::Reload(arguments)),
         Some(Command::Upgrade(arguments)) => Role::Client(overrides, Verb::Upgrade(arguments)),
-        Some(Command::Shutdown) => Role::Client(overrides, Verb::Shutdown),
+        Some(Command::Shutdown(arguments)) => Role::Client(overrides, Verb::Shutdown(arguments)),
         Some(Command::Check(arguments)) => Role::Check(overrides, arguments),
         Some(Command::Schema) => Role::Schema,
     })
@@ -270,7 +273,8 @@ mod tests {
             ("reload --prune", client(Verb::Reload(ReloadArguments { dry_run: false, prune: true, json: false }))),
             ("upgrade", client(Verb::Upgrade(UpgradeArguments { path: None }))),
             ("upgrade /x", client(Verb::Upgrade(UpgradeArguments { path: Some("/x".into()) }))),
-            ("shutdown", client(Verb::Shutdown)),
+            ("shutdown", client(Verb::Shutdown(ShutdownArguments::default()))),
+            ("shutdown --leave-services", client(Verb::Shutdown(ShutdownArguments { leave_services: true }))),
             ("schema", Ok(Role::Schema)),
             (
                 "check x.conf --json --host h",

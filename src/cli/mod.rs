@@ -31,6 +31,7 @@ pub use order::OrderArguments;
 pub use problem::Failure;
 pub use reload::ReloadArguments;
 pub use schema::schema;
+pub use shutdown::ShutdownArguments;
 pub use status::StatusArguments;
 pub use style::Style;
 pub use terminal::Terminal;
@@ -65,7 +66,7 @@ pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {
         Verb::Restart(arguments) => order::run("restart", arguments, daemon, terminal),
         Verb::Reload(arguments) => reload::run(arguments, daemon, terminal),
         Verb::Upgrade(arguments) => upgrade::run(arguments, daemon, terminal),
-        Verb::Shutdown => shutdown::run(daemon),
+        Verb::Shutdown(arguments) => shutdown::run(*arguments, daemon),
     };
     done.unwrap_or_else(|failure| {
         failure.tell(terminal);

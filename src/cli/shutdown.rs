@@ -3,17 +3,27 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use clap::Args;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::client::{Daemon, Question};
 use super::{Exit, Failure};
-use crate::api::Accepted;
+use crate::api::{Accepted, ShutdownOptions};
 
-pub(super) fn run(daemon: &Daemon) -> Result<Exit, Failure> {
+/// How to end the daemon.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownArguments {
+    /// Let the services run on; they wait when what they write has no room, and the next daemon takes them over
+    #[arg(long)]
+    pub leave_services: bool,
+}
+
+pub(super) fn run(arguments: ShutdownArguments, daemon: &Daemon) -> Result<Exit, Failure> {
+    let options = ShutdownOptions { leave_services: arguments.leave_services.then_some(true) };
     // Before the request: afterwards there may be nobody left to ask for it.
     let process = daemon.exit_descriptor()?;
-    let asked = daemon.ask_for::<Accepted>(&Question::post("/v1/shutdown"));
+    let asked = daemon.ask_for::<Accepted>(&Question::post("/v1/shutdown").with(&options));
     match (asked, process) {
         // A daemon that ends may do so before its answer has arrived; whether it does is what its process says.
         (Ok(_) | Err(Failure::NoAnswer | Failure::NoDaemon { .. }), Some(process)) => {

@@ -61,6 +61,7 @@ fn begin(places: &Places, detached: bool, arrival: &Rc<Arrival>) -> Result<(Keep
         next_run: arrival.next_run(),
         since_ns: arrival.since_ns(),
         open_files: arrival.open_files().map(|(soft, hard)| Limit { soft: unbound(soft), hard: unbound(hard) }),
+        ending: false,
         // Whoever waited for the daemon to answer was told so by the program before.
         on_ready: Box::new(|| ()),
         arrival: Some(Rc::clone(arrival)),

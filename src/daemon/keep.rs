@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::state::StateDir;
@@ -17,6 +18,20 @@ use crate::os::{self, Clock, Executable};
 
 /// A launch puts other descriptors below.
 pub(super) const LOWEST: i32 = 5;
+
+/// A keeper's life on a thread that is not the first: orphans are handed to the first one, which has no other children, and so they
+/// are found without a look at every service.
+pub(super) fn on_second_thread(
+    live: impl FnOnce() -> Result<ExitCode, StartError> + Send,
+) -> Result<ExitCode, StartError> {
+    // Or the first thread would take signals that the other one waits for.
+    os::hold_signals().map_err(cannot("hold signals back"))?;
+    thread::scope(|scope| {
+        let keeper = thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, live);
+        let ended = keeper.map_err(cannot("make a thread"))?.join();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
 
 pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
     let detached = options.detached;
@@ -36,7 +51,9 @@ pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, Start
     let boot_id = os::boot_id().map_err(cannot("read the boot id"))?;
     let listener = match options.successor {
         // Who waits there now is answered by the next herder.
-        true => os::given(keeper::LISTENER).map_err(cannot("find the control socket"))?,
+        true => os::given(keeper::LISTENER)
+            .and_then(|listener| os::peer::listen_again(listener.as_fd()).map(|()| listener))
+            .map_err(cannot("find the control socket"))?,
         false => front::bind(&places.socket, &Access::of_this_process(None))?.into(),
     };
     let keeper = Parts {
@@ -48,6 +65,7 @@ pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, Start
         next_run,
         since_ns,
         open_files,
+        ending: options.ending,
         on_ready: Box::new(move || {
             if detached {
                 detach::tell_ready();

@@ -39,6 +39,8 @@ pub struct Options {
     pub herder: bool,
     /// A herder whose keeper has gone, and which is the keeper now.
     pub successor: bool,
+    /// The herd was being stopped when the keeper went.
+    pub ending: bool,
     /// A program that a keeper lets look at what it would leave to it.
     pub preflight: bool,
     /// A program that has taken the place of another one in the keeper's process.
@@ -119,12 +121,12 @@ pub fn run(options: &Options) -> ExitCode {
             return arrive::preflight(&places);
         }
         if let Some(upgraded) = &options.upgraded {
-            return arrive::arrive(&places, options, upgraded);
+            return keep::on_second_thread(|| arrive::arrive(&places, options, upgraded));
         }
         if options.detached {
             os::leave_terminal().map_err(|source| StartError::Io { what: "enter /".to_owned(), source })?;
         }
-        keep::keep(&places, options)
+        keep::on_second_thread(|| keep::keep(&places, options))
     });
     match result {
         // Whoever wants a daemon in the background has one.

@@ -16,8 +16,8 @@ use super::upgrade::upgrades;
 use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
-use crate::herder::{AwaitEnd, GetSettings, Herder, Reload, Shutdown, Subscribe, TakeOver};
-use crate::keeper::{self, Client, Header, Inheritance, Line, Notes, Wish};
+use crate::herder::{AwaitEnd, End, GetSettings, Herder, Reload, Shutdown, Subscribe, Survey, TakeOver};
+use crate::keeper::{self, Client, Header, Inheritance, Line, LineError, Notes, Wish};
 use crate::os::{self, Clock};
 use crate::process::{Baseline, Place};
 use crate::service::{Herd, RunNumbers};
@@ -37,7 +37,16 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
         |number| os::given(number).map_err(|source| io_error("find what a keeper gives a herder".to_owned(), source));
     let (line, listener, _lock) = (given(os::FIRST_GIVEN)?, given(keeper::LISTENER)?, given(keeper::LOCK)?);
     let lines = journal::open(&places.state_dir)?;
-    let (mut inheritance, line) = keeper::inherit(line)?;
+    let (mut inheritance, line) = match keeper::inherit(line) {
+        // It was killed before it could say who it is; its lock tells.
+        Err(LineError::Gone | LineError::Read(_)) => {
+            log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
+            let gone = std::fs::read_to_string(places.state_dir.join("lock")).unwrap_or_default();
+            let error = succeed(gone.trim().parse().unwrap_or_default(), false);
+            return Err(io_error("become the keeper".to_owned(), error));
+        }
+        heard => heard?,
+    };
     let journal = places.state_dir.join("runs").join("notes");
     let notes = recall(&journal, &mut inheritance);
     if inheritance.services.is_empty() {
@@ -50,13 +59,13 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
             .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
     });
     let result = system.block_on(live(places, inheritance, notes, line, listener.into(), detached));
-    if result.is_ok() {
+    if let Ok(End::Stopped) = result {
         // A stop holds until the end of the herd. An error says that nothing was written.
         let _ = std::fs::remove_file(journal);
     }
     log::info!("ended");
     drop(lines);
-    result
+    result.map(|_| ())
 }
 
 /// The journal of notes, after what it says of services that the keeper does not know.
@@ -98,7 +107,7 @@ async fn live(
     line: Line,
     listener: UnixListener,
     detached: bool,
-) -> Result<(), StartError> {
+) -> Result<End, StartError> {
     let line_error = |source| io_error("hear the keeper".to_owned(), source);
     let (keeper, wishes) = Client::start(line, &inheritance, notes).map_err(line_error)?;
     let services = std::mem::take(&mut inheritance.services);
@@ -135,18 +144,18 @@ async fn live(
         super::detach::let_go();
     }
     // An error is a herder that panicked: nothing of the herd can be reached any more.
-    herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)))?;
+    let end = herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)))?;
     server.close().await;
     keeper.close_notes();
-    keeper.over().await;
-    Ok(())
+    keeper.over(end == End::Left).await;
+    Ok(end)
 }
 
 /// Does what is asked of the daemon by a signal, of which the keeper tells.
 async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>, keeper: Client, pid: u32) {
     while let Some(wish) = wishes.recv().await {
         match wish {
-            Wish::Shutdown => herder.do_send(Shutdown),
+            Wish::Shutdown => herder.do_send(Shutdown::default()),
             Wish::Reload => {
                 log::info!("SIGHUP: reading the confs");
                 herder.do_send(Reload::default());
@@ -154,7 +163,9 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
             Wish::KeeperGone => {
                 log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
                 keeper.flush();
-                let error = succeed(pid);
+                // An error is a herder that panicked: then nobody knows.
+                let ending = herder.send(Survey).await.is_ok_and(|overview| overview.ending);
+                let error = succeed(pid, ending);
                 log::error!("cannot become the keeper: {error}; the next daemon finds what lives");
                 std::process::exit(1);
             }
@@ -166,15 +177,18 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
 /// event only: with nothing happening there is no timer.
 async fn tidy_memory(herder: Addr<Herder>) {
     let Ok(mut events) = herder.send(Subscribe).await else { return };
-    os::give_back();
-    let mut burst = 0;
-    while events.next().await.is_some() {
-        burst += 1;
+    // The start is one, however few services there are.
+    let mut burst = BURST;
+    loop {
         if burst >= BURST {
             while let Ok(Some(_)) = tokio::time::timeout(QUIET, events.next()).await {}
             os::give_back();
             burst = 0;
         }
+        if events.next().await.is_none() {
+            return;
+        }
+        burst += 1;
     }
 }
 

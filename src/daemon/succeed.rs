@@ -10,8 +10,10 @@ use crate::os::{self, Executable};
 /// Puts a keeper in the place of this process, and of the one that has gone. It finds what lives by the run table, as any
 /// keeper does. Comes back only with the reason why not.
 ///
+/// A herd that was being stopped goes on being stopped.
+///
 /// Where systemd made the keeper it makes the next one, too, and would not know of this one.
-pub(super) fn succeed(gone: u32) -> io::Error {
+pub(super) fn succeed(gone: u32, ending: bool) -> io::Error {
     let of_systemd = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == gone.to_string());
     if of_systemd {
         return io::Error::other("systemd starts the next one");
@@ -21,7 +23,7 @@ pub(super) fn succeed(gone: u32) -> io::Error {
         Err(error) => return error,
     };
     let role = |word: OsString| if word == "--herder" { "--successor".into() } else { word };
-    let argv = std::env::args_os().map(role);
+    let argv = std::env::args_os().map(role).chain(ending.then(|| "--ending".into()));
     os::become_role(&executable, &texts(argv), &environment(), &[keeper::LISTENER, keeper::LOCK])
 }
 

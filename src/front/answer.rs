@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::access::Peer;
-use super::body::{no_options, options};
+use super::body::options;
 use super::document::{self, VERSION};
 use super::herd::{Herd, ask};
 use super::identity::Identity;
@@ -22,7 +22,10 @@ use super::refusal::Refusal;
 use super::route::{Route, route};
 use super::upgrade::Upgrades;
 use super::wall_clock::WallClock;
-use crate::api::{Accepted, CommandResults, ReloadOptions, StartOptions, UnknownName, UpgradeDocument, UpgradeOptions};
+use crate::api::{
+    Accepted, CommandResults, ReloadOptions, ShutdownOptions, StartOptions, UnknownName, UpgradeDocument,
+    UpgradeOptions,
+};
 use crate::herder::{Order, Overview, Reload, Shutdown, Survey};
 use crate::os;
 
@@ -63,10 +66,7 @@ impl Desk {
             Route::Reload => self.reload(&options(body).await?).await,
             Route::LastUpgrade => Ok(json(StatusCode::OK, &self.last_upgrade())),
             Route::Upgrade => Err(self.upgrade(options(body).await?, peer).await),
-            Route::Shutdown => {
-                no_options(body).await?;
-                self.shutdown()
-            }
+            Route::Shutdown => self.shutdown(&options(body).await?),
             Route::Health => self.survey().await.map(|_| text(&b"ok\n"[..])),
         }
     }
@@ -187,12 +187,12 @@ impl Desk {
     }
 
     /// Answers at once: whoever wants to know when the daemon has gone waits for its process.
-    fn shutdown(&self) -> Result<Answer, Refusal> {
+    fn shutdown(&self, options: &ShutdownOptions) -> Result<Answer, Refusal> {
         if !self.herd.shutdown.connected() {
             return Err(Refusal::HerdGone);
         }
         self.ending.set(true);
-        self.herd.shutdown.do_send(Shutdown);
+        self.herd.shutdown.do_send(Shutdown { leave_services: options.leave_services.unwrap_or_default() });
         Ok(json(StatusCode::ACCEPTED, &Accepted { version: VERSION }))
     }
 }

@@ -39,12 +39,3 @@ pub(super) async fn options<T: DeserializeOwned + Default>(body: Incoming) -> Re
     }
     serde_json::from_slice(&bytes).map_err(|error| Refusal::BadRequest(format!("the body is not understood: {error}")))
 }
-
-/// Reads a body that has no options: an empty one or an empty object.
-pub(super) async fn no_options(body: Incoming) -> Result<(), Refusal> {
-    /// Nothing.
-    #[derive(Default, serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    options::<Nothing>(body).await.map(|Nothing {}| ())
-}

@@ -230,7 +230,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::model::{Ending, LaunchError, Signal, Stage, Wanted};
+    use crate::model::{Ending, LaunchError, Net, Signal, Stage, Wanted};
 
     const HOUR: Duration = Duration::from_secs(3600);
     const SETTLE: Duration = Duration::from_secs(1);
@@ -263,6 +263,7 @@ mod tests {
             next_start: None,
             stop_timeout: Duration::from_secs(10),
             deaths: vec![],
+            net: Net::Group,
             conf: PathBuf::from("/c/web.conf"),
             conf_problems: vec![],
         }

@@ -7,7 +7,7 @@ use actix::{AsyncContext, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::actor::Herder;
-use super::messages::{AwaitEnd, Shutdown};
+use super::messages::{AwaitEnd, End, Shutdown};
 use crate::model::Moment;
 use crate::policy::{Because, Input};
 use crate::service::Instruct;
@@ -21,6 +21,7 @@ pub(super) struct Farewell {
     /// Every service has heard of it, and whatever it had begun before is known here.
     heard: bool,
     over: bool,
+    end: End,
 }
 
 /// Every service has heard of the farewell. What they did before is told before this arrives.
@@ -31,12 +32,17 @@ struct AllHeard;
 impl Handler<Shutdown> for Herder {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Shutdown { leave_services }: Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let now = self.herd.clock.now();
         match &self.farewell {
+            None if leave_services => {
+                log::info!("leaving {} services to the next daemon", self.living);
+                self.farewell = Some(Farewell { begun: now, heard: true, over: true, end: End::Left });
+                self.bus.close();
+            }
             None => {
                 log::info!("stopping {} services", self.living);
-                self.farewell = Some(Farewell { begun: now, heard: false, over: false });
+                self.farewell = Some(Farewell { begun: now, heard: false, over: false, end: End::Stopped });
                 let (heard, this) = (self.stop_all(), ctx.address());
                 ctx.spawn(wrap_future(async move {
                     heard.await;
@@ -53,7 +59,9 @@ impl Handler<Shutdown> for Herder {
         }
         let end = self.end();
         self.farewell_goes_on();
-        end
+        Box::pin(async move {
+            end.await;
+        })
     }
 }
 
@@ -69,7 +77,7 @@ impl Handler<AllHeard> for Herder {
 }
 
 impl Handler<AwaitEnd> for Herder {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseFuture<End>;
 
     fn handle(&mut self, _: AwaitEnd, _: &mut Self::Context) -> Self::Result {
         let end = self.end();
@@ -82,7 +90,7 @@ impl Herder {
     /// Ends the farewell once nothing lives any more that could still be ended.
     pub(super) fn farewell_goes_on(&mut self) {
         let Some(farewell) = &mut self.farewell else { return };
-        if !farewell.heard || self.living > 0 {
+        if !farewell.over && (!farewell.heard || self.living > 0) {
             return;
         }
         if !farewell.over {
@@ -95,16 +103,16 @@ impl Herder {
         }
         for mourner in self.mourners.drain(..) {
             // Whoever asked may have gone.
-            let _ = mourner.send(());
+            let _ = mourner.send(farewell.end);
         }
     }
 
-    fn end(&mut self) -> ResponseFuture<()> {
+    fn end(&mut self) -> ResponseFuture<End> {
         let (done, ended) = oneshot::channel();
         self.mourners.push(done);
         Box::pin(async move {
             // An error is a herder that is gone, and so is its herd.
-            let _ = ended.await;
+            ended.await.unwrap_or(End::Stopped)
         })
     }
 

@@ -11,7 +11,7 @@ use super::apply::Wish;
 use crate::conf::{AnyAccounts, Settings, lower};
 use crate::keeper::Inherited;
 use crate::model::{Moment, RunId, ServiceSpec, Wanted};
-use crate::policy::{Because, Lifecycle, Note, Phase, Rules};
+use crate::policy::{Because, Lifecycle, Note, Phase};
 use crate::process::Memo;
 
 /// Go on with these services where another herder left them.
@@ -60,7 +60,7 @@ pub(crate) fn understand(inherited: &Inherited) -> Result<(), String> {
 
 impl Herder {
     fn inherit(&mut self, inherited: Inherited, library: &mut Library, ctx: &mut Context<Self>) {
-        let Inherited { service, origin, note, runs } = &inherited;
+        let Inherited { service, origin, note, runs, .. } = &inherited;
         let now = self.herd.clock.now();
         let spec = library.read(&inherited).unwrap_or_else(|| {
             log::error!(
@@ -73,10 +73,30 @@ impl Herder {
             unknown(runs, now)
         });
         let spec = Arc::new(spec);
-        let life = Lifecycle::of(note, Rules::from(&*spec));
+        let (mut note, runs) = (note, runs.clone());
+        // One that was not launched before its herder died must not be taken by another service.
+        note.phase.run().into_iter().for_each(|run| self.herd.runs.reserve(run));
+        if let Some(&newest) = runs.iter().max_by_key(|run| run.number) {
+            note.catch_up(newest, now);
+            if note.phase.run().is_some_and(|run| !runs.contains(&run)) {
+                note.wait_for(newest, now);
+            }
+        }
+        let present = note.phase.run();
+        let life = Lifecycle::of(note, self.rules(&spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
-        let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
+        let note = || life.note().to_bytes();
+        let memo = Memo { stop: spec.stop, origin: &spec.origin, same_origin: false, note: &note };
         self.herd.spawner.keep(service, memo);
+        for run in runs {
+            if present == Some(run) {
+                // A keeper that found it does not know what ends with it.
+                self.herd.spawner.rescope(run, spec.stop.scope);
+            } else {
+                // The note knows of its end, and nobody else will ask for it.
+                self.herd.spawner.acknowledge(run);
+            }
+        }
         let wish = Wish { spec: Some(Arc::clone(&spec)), conf: PathBuf::new(), problems: Vec::new() };
         self.enlist_as(service, wish, life, ctx);
     }

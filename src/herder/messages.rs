@@ -7,7 +7,7 @@ use actix::Message;
 
 use crate::bus::Subscription;
 use crate::conf::{Problem, Settings};
-use crate::model::{Death, Moment, RunId, ServiceId, ServiceSpec, State, Wanted};
+use crate::model::{Death, Moment, Net, RunId, ServiceId, ServiceSpec, State, Wanted};
 
 /// What is known of the herd right now.
 #[derive(Clone, Debug, Message)]
@@ -23,6 +23,8 @@ pub struct Overview {
     pub services: Vec<ServiceStatus>,
     /// What keeps the herd from knowing what should run; empty where nothing does.
     pub problems: Vec<String>,
+    /// The herd is being stopped, or has been.
+    pub ending: bool,
 }
 
 /// All that is known of one service.
@@ -60,6 +62,8 @@ pub struct ServiceStatus {
     pub stop_timeout: Duration,
     /// How its last runs ended, newest first, at most five.
     pub deaths: Vec<Death>,
+    /// By what its processes are found when it ends.
+    pub net: Net,
     /// Its conf file; empty for a service that was not loaded from one.
     pub conf: PathBuf,
     /// What is wrong with that file.
@@ -160,13 +164,26 @@ pub struct GetSettings;
 
 /// Wait until the herd has ended, whoever asked for it.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "End")]
 pub struct AwaitEnd;
 
+/// How a herd has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// Its services were stopped.
+    Stopped,
+    /// Its services run on.
+    Left,
+}
+
 /// Stop everything, then end the herd. Sent again a second or more later: kill everything.
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Copy, Debug, Default, Message)]
 #[rtype(result = "()")]
-pub struct Shutdown;
+pub struct Shutdown {
+    /// End the herd without stopping anything. Only a spawner whose processes outlive it can give them back to another
+    /// herd. Of a herd that is being stopped nothing is left.
+    pub leave_services: bool,
+}
 
 /// Be told of every event from now on.
 #[derive(Clone, Copy, Debug, Message)]

@@ -11,7 +11,7 @@ use actix::Addr;
 use super::messages::ServiceStatus;
 use crate::bus::Happening;
 use crate::conf::Problem;
-use crate::model::{Death, Ending, Moment, ProcessSpec, ServiceId, ServiceSpec, Stage, State, Wanted};
+use crate::model::{Death, Ending, Moment, Net, ProcessSpec, ServiceId, ServiceSpec, Stage, State, Wanted};
 use crate::policy::{Lifecycle, Present};
 use crate::service::ServiceActor;
 
@@ -38,7 +38,7 @@ pub(super) struct Child {
     /// The spec that the actor follows as far as it has told; the last good one may be on its way to it.
     pub(super) follows: Arc<ServiceSpec>,
     /// The lifecycle as last told.
-    pub(super) life: Lifecycle,
+    pub(super) life: Arc<Lifecycle>,
     /// When the actor was last replaced after a panic.
     pub(super) replaced: Option<Moment>,
     /// A state and a death that led to an exceeded intensity, until the verdict on it.
@@ -59,6 +59,12 @@ impl Roster {
         self.entries.iter().map(|(id, entry)| (id.clone(), entry.present())).collect()
     }
 
+    /// Gives back the room that a map which grew service by service has left.
+    pub(super) fn pack(&mut self) {
+        // Made from what is sorted already, its nodes are full; else they are half empty.
+        self.entries = std::mem::take(&mut self.entries).into_iter().collect();
+    }
+
     pub(super) fn knows(&self, id: &ServiceId) -> bool {
         self.entries.contains_key(id) || self.skipped.contains_key(id)
     }
@@ -72,8 +78,8 @@ impl Roster {
     }
 
     /// The status of every service, by id.
-    pub(super) fn statuses(&self, now: Moment) -> Vec<ServiceStatus> {
-        let known = self.entries.iter().map(|(id, entry)| entry.status(id, now));
+    pub(super) fn statuses(&self, now: Moment, net: Net) -> Vec<ServiceStatus> {
+        let known = self.entries.iter().map(|(id, entry)| entry.status(id, now, net));
         let skipped = self.skipped.iter().filter(|(id, _)| !self.entries.contains_key(*id));
         let mut all: Vec<_> = known.chain(skipped.map(|(id, path)| skipped_status(id, path))).collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
@@ -89,9 +95,9 @@ impl Entry {
     }
 
     /// The status of the service.
-    pub(super) fn status(&self, id: &ServiceId, now: Moment) -> ServiceStatus {
+    pub(super) fn status(&self, id: &ServiceId, now: Moment, net: Net) -> ServiceStatus {
         let mut status = match &self.child {
-            Some(child) => child.status(id, now),
+            Some(child) => child.status(id, now, net),
             None => ServiceStatus { reason: self.invalid_reason(), ..bare(id, State::Invalid, self.since) },
         };
         status.conf.clone_from(&self.conf);
@@ -141,7 +147,7 @@ impl Child {
         }
     }
 
-    fn status(&self, id: &ServiceId, now: Moment) -> ServiceStatus {
+    fn status(&self, id: &ServiceId, now: Moment, net: Net) -> ServiceStatus {
         let (note, rules) = (self.life.note(), self.life.rules());
         let alive = note.phase.alive();
         ServiceStatus {
@@ -161,6 +167,7 @@ impl Child {
             next_start: note.phase.next_start(),
             stop_timeout: rules.stop.timeout,
             deaths: note.deaths.iter().copied().collect(),
+            net: if net == Net::Cgroup && !self.spec.process.cgroup { Net::Subreaper } else { net },
             conf: PathBuf::new(),
             conf_problems: Vec::new(),
         }
@@ -208,6 +215,7 @@ fn bare(id: &ServiceId, state: State, since: Moment) -> ServiceStatus {
         next_start: None,
         stop_timeout: Duration::ZERO,
         deaths: Vec::new(),
+        net: Net::default(),
         conf: PathBuf::new(),
         conf_problems: Vec::new(),
     }

@@ -60,7 +60,8 @@ impl TryFrom<wire::Stop> for StopSpec {
 
 /// A launch as a frame. A path with a NUL in it can't be said, nor could it be opened.
 pub(super) fn launch(launch: Launch) -> Result<wire::Launch, NulError> {
-    let Launch { service: _, run, programs, argv, env, cwd, credentials, umask, limits, output, scope } = launch;
+    let Launch { service: _, run, programs, argv, env, cwd, credentials, umask, limits, output, cgroup, scope } =
+        launch;
     let Output { stdout, stderr } = output;
     Ok(wire::Launch {
         run: run.into(),
@@ -73,6 +74,7 @@ pub(super) fn launch(launch: Launch) -> Result<wire::Launch, NulError> {
         limits: limits.into_iter().map(|(resource, limit)| bounds(resource, limit)).collect(),
         stdout: sink(stdout)?,
         stderr: stderr.map(sink).transpose()?,
+        cgroup,
         tree: is_tree(scope),
     })
 }
@@ -154,6 +156,7 @@ impl From<Ending> for wire::Ending {
             Ending::Killed { signal, core } => Self::Killed { signal: signal_number(signal), core },
             Ending::NotLaunched(LaunchError { stage, errno }) => Self::NotLaunched { stage: stage as u8, errno },
             Ending::Lost => Self::Lost,
+            Ending::OomKilled => Self::OomKilled,
         }
     }
 }
@@ -169,6 +172,7 @@ impl TryFrom<wire::Ending> for Ending {
                 Self::NotLaunched(LaunchError { stage: stage(number)?, errno })
             }
             wire::Ending::Lost => Self::Lost,
+            wire::Ending::OomKilled => Self::OomKilled,
         })
     }
 }

@@ -10,7 +10,7 @@ use std::os::fd::RawFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::Inherited;
+use super::inherit::Inherited;
 use super::slots;
 use super::wire;
 use crate::model::{Origin, RunId};
@@ -57,7 +57,16 @@ pub(crate) struct Slot {
     pub(super) note: Vec<u8>,
     pub(super) conf: String,
     pub(super) settings: String,
+    /// Whether its last run went into a leaf, and when that was, in ticks after boot.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) leaf: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) began: u64,
     pub(super) runs: Vec<Run>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A run whose end is not acknowledged.

@@ -23,6 +23,8 @@ pub(super) struct Link {
     welcome: Option<Welcome>,
     upgraded: Option<Outcome>,
     wishes: Wishes,
+    /// What it was told of the services' cgroups.
+    told_leaves: bool,
 }
 
 /// What a herder is still to be told that is about no run.
@@ -43,8 +45,16 @@ impl Link {
         let mut services = slots.services();
         services.reverse();
         let (incoming, outgoing) = (Incoming::default(), Outgoing::default());
-        let (welcome, upgraded, wishes) = (Some(welcome), None, Wishes::default());
-        Ok(Self { stream, incoming, outgoing, slots: services, welcome, upgraded, wishes })
+        Ok(Self {
+            stream,
+            incoming,
+            outgoing,
+            slots: services,
+            welcome: Some(welcome),
+            upgraded: None,
+            wishes: Wishes::default(),
+            told_leaves: false,
+        })
     }
 
     /// How the last upgrade went is to be told as soon as there is room.
@@ -125,6 +135,10 @@ impl Link {
         if let Some(welcome) = self.welcome.take() {
             slots.retell();
             return Some(Tell::Welcome(welcome));
+        }
+        if slots.has_leaves() != self.told_leaves {
+            self.told_leaves = slots.has_leaves();
+            return Some(Tell::Leaves(self.told_leaves));
         }
         if let Some(lines::Line { error, text }) = lines::next() {
             return Some(Tell::Line { error, text });

@@ -4,18 +4,30 @@ mod handover;
 
 pub(super) use handover::check;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
 
 use super::evidence::Evidence;
 use super::frames::{self, Meaningless};
 use super::run_table::{Place, Record, RunTable};
+use super::trees::{CLEARING, Ended, Trees};
 use super::wire::{self, Act, Memo, Step};
-use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope, StopSpec};
-use crate::os::{Process, Trace};
+use crate::model::{Ending, LaunchError, Resource, RunId, ServiceId, Signal, Stage, StopScope, StopSpec};
+use crate::os::cgroup::Leaf;
+use crate::os::tree::limit_mark;
+use crate::os::{Clock, Process, Trace};
 use crate::process::children::Table;
 use crate::process::{Report, Whom};
+
+/// The present moment as the kernel notes when a process began (proc_pid_stat(5)), or a little earlier.
+fn ticks() -> u64 {
+    const TICK: u128 = 10_000_000;
+    u64::try_from(Clock::of_boot().now().since_boot().as_nanos() / TICK).unwrap_or(u64::MAX)
+}
 
 /// Something of the service lives.
 const REFUSED: LaunchError = LaunchError { stage: Stage::Fork, errno: libc::EEXIST };
@@ -24,11 +36,15 @@ const REFUSED: LaunchError = LaunchError { stage: Stage::Fork, errno: libc::EEXI
 pub(super) struct Slots {
     table: Table,
     records: RunTable,
+    trees: Trees,
     /// Held by every launch until it executes its program.
     lock: Rc<OwnedFd>,
-    slots: BTreeMap<Rc<str>, Slot>,
+    /// Boxed, since a map has room for nearly twice as many as there are in it.
+    slots: BTreeMap<Rc<str>, Box<Slot>>,
     /// Whose runs those are that are not acknowledged. A slot may have several, of which one at most lives.
     owners: HashMap<RunId, Rc<str>>,
+    /// Runs that were acknowledged before they had ended here: a herder knew of it from an earlier life.
+    disowned: HashSet<RunId>,
     /// No run that was launched here has this number, or a higher one.
     next_run: u64,
 }
@@ -40,21 +56,28 @@ struct Slot {
     note: Box<[u8]>,
     conf: Box<str>,
     settings: Rc<str>,
-    /// Runs whose ends are not acknowledged.
-    runs: Vec<RunId>,
+    /// Runs whose ends are not acknowledged: one as a rule, and then it takes no memory of its own.
+    runs: SmallVec<[RunId; 1]>,
+    /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
+    in_leaf: bool,
+    began: u64,
+    /// Processes in its leaf that the kernel had killed for want of memory by then.
+    oom_kills: u64,
     /// Its record in the run table, from its first launch on.
     place: Option<Place>,
 }
 
 impl Slots {
     /// No slots yet.
-    pub(super) fn new(table: Table, records: RunTable, lock: Rc<OwnedFd>, next_run: u64) -> Self {
-        Self { table, records, lock, slots: BTreeMap::new(), owners: HashMap::new(), next_run }
+    pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
+        let (slots, owners, disowned) = (BTreeMap::new(), HashMap::new(), HashSet::new());
+        Self { table, records, trees, lock, slots, owners, disowned, next_run }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
     pub(super) fn adopt(&mut self, record: Record, evidence: Evidence) {
         let Record { place, service, run, pid, .. } = record;
+        let in_leaf = pid.is_some_and(|pid| self.trees.is_in_leaf(&service, pid.unsigned_abs()));
         let service = self.slot(service.as_str());
         let ending = match evidence {
             Evidence::Alive(fd) => {
@@ -73,23 +96,92 @@ impl Slots {
         if let Some(slot) = self.slots.get_mut(&service) {
             slot.runs.push(run);
             slot.place = Some(place);
+            slot.in_leaf = in_leaf;
         }
+    }
+
+    /// Something that epoll knows by this number has happened.
+    pub(super) fn happened(&mut self, number: u64) {
+        if number >= CLEARING {
+            let over = self.trees.happened(number);
+            over.into_iter().for_each(|run| self.table.release(run));
+        } else {
+            self.table.happened(number);
+        }
+        self.clear();
+    }
+
+    /// Does what is due.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.table.expire(now);
+        for run in self.trees.expire(now) {
+            self.table.release(run);
+        }
+        self.clear();
+    }
+
+    /// When [`Self::expire`] has something to do next.
+    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
+        self.table.next_deadline().into_iter().chain(self.trees.deadline()).min()
+    }
+
+    /// Ends what is left of runs whose main processes have ended. As long as something is, the run has not ended.
+    fn clear(&mut self) {
+        let Self { table, slots, owners, trees, .. } = self;
+        while let Some((run, scope)) = table.next_ended() {
+            let Some(service) = owners.get(&run) else { continue };
+            let Some(slot) = slots.get(service) else { continue };
+            let Ok(id) = service.parse() else { continue };
+            let by_kill = Some(Ending::Killed { signal: Signal::KILL, core: false });
+            if slot.in_leaf && table.ending(run) == by_kill && trees.oom_kills(&id) > slot.oom_kills {
+                table.amend(run, Ending::OomKilled);
+            }
+            if scope == StopScope::Main {
+                continue;
+            }
+            let known = |pid| table.knows(pid);
+            let runs = || {
+                let living = owners.iter().filter_map(|(run, service)| Some((run, slots.get(service)?)));
+                living.map(|(run, slot)| (*run, table.number(*run).unwrap_or(0), slot.began)).collect()
+            };
+            if trees.clear(&Ended { run, service: &id, in_leaf: slot.in_leaf }, known, runs) {
+                table.hold(run);
+            }
+        }
+    }
+
+    /// Whether services get cgroups.
+    pub(super) fn has_leaves(&self) -> bool {
+        self.trees.has_leaves()
+    }
+
+    /// The herd has ended.
+    pub(super) fn dissolve(&mut self) {
+        self.trees.dissolve();
     }
 
     /// A child of this number has ended: reaps it. False if it is no run's.
     pub(super) fn reap(&mut self, pid: i32) -> bool {
         let Self { table, records, slots, owners, .. } = self;
-        table.reap(pid, |run, ending| {
+        let known = table.reap(pid, |run, ending| {
             let slot = owners.get(&run).and_then(|service| slots.get(service));
             if let Some(place) = slot.and_then(|slot| slot.place.as_ref()) {
                 records.ended(place, ending);
             }
-        })
+        });
+        if known {
+            self.clear();
+        } else if let Some(run) = self.trees.reaped(pid.unsigned_abs()) {
+            self.table.release(run);
+        }
+        known
     }
 
-    /// The processes.
-    pub(super) fn table(&mut self) -> &mut Table {
-        &mut self.table
+    /// Gives back what only a burst needs.
+    pub(super) fn rest(&mut self) {
+        self.table.rest();
+        // Made from what is sorted already, the map's nodes are full; else they are half empty.
+        self.slots = std::mem::take(&mut self.slots).into_iter().collect();
     }
 
     /// No run that was launched here has this number, or a higher one.
@@ -110,9 +202,12 @@ impl Slots {
     /// A service has left the herd. One of which something still lives, or of which an end was not heard, stays.
     pub(super) fn forget(&mut self, service: &str) {
         if self.slots.get(service).is_some_and(|slot| slot.runs.is_empty())
-            && let Some(Slot { place: Some(place), .. }) = self.slots.remove(service)
+            && let Some(place) = self.slots.remove(service).and_then(|slot| slot.place)
         {
             self.records.release(place);
+            if let Ok(service) = service.parse() {
+                self.trees.forget(&service);
+            }
         }
     }
 
@@ -142,7 +237,14 @@ impl Slots {
 
     /// The next thing to tell of a run.
     pub(super) fn tell(&mut self) -> Option<(RunId, Report)> {
-        self.table.tell()
+        loop {
+            let (run, report) = self.table.tell()?;
+            if matches!(report, Report::Ended(_)) && self.disowned.contains(&run) {
+                self.acknowledge(run);
+                continue;
+            }
+            return Some((run, report));
+        }
     }
 
     /// The runs that live, and how each is stopped by whoever has to without asking.
@@ -153,6 +255,13 @@ impl Slots {
 
     /// Sends a signal without being asked by the herder.
     pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) {
+        if (signal, whom) == (Signal::KILL, Whom::Tree)
+            && let Some((service, slot)) = self.owners.get(&run).and_then(|owner| self.slots.get_key_value(owner))
+            && let Ok(id) = service.parse()
+        {
+            // What has left the group, too, and before the main process gives its children away.
+            self.trees.kill(&id, slot.in_leaf, self.table.number(run));
+        }
         self.table.signal(run, signal, whom);
     }
 
@@ -162,7 +271,7 @@ impl Slots {
             return Rc::clone(known);
         }
         let service: Rc<str> = service.into();
-        self.slots.insert(Rc::clone(&service), Slot::default());
+        self.slots.insert(Rc::clone(&service), Box::default());
         service
     }
 
@@ -189,7 +298,7 @@ impl Slots {
             Act::Acknowledge(run) => self.acknowledge(run.into()),
             Act::Launch(launch) => self.launch(service, *launch)?,
             Act::Signal { run, signal, tree } => {
-                self.table.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
+                self.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
             }
             Act::Rescope { run, tree } => self.table.rescope(run.into(), frames::scope(tree)),
             Act::Examine(run) => _ = self.table.examine(run.into()),
@@ -199,8 +308,12 @@ impl Slots {
 
     fn acknowledge(&mut self, run: RunId) {
         if !self.table.acknowledge(run) {
+            if self.table.lives(run) {
+                self.disowned.insert(run);
+            }
             return;
         }
+        self.disowned.remove(&run);
         if let Some(slot) = self.owners.remove(&run).and_then(|owner| self.slots.get_mut(&*owner)) {
             slot.runs.retain(|known| *known != run);
             if let (Some(place), true) = (&slot.place, slot.runs.is_empty()) {
@@ -209,12 +322,28 @@ impl Slots {
         }
     }
 
+    fn leaf(&mut self, service: &str) -> Option<Leaf> {
+        let Self { table, slots, trees, .. } = self;
+        let lives =
+            |id: &ServiceId| slots.get(id.as_str()).is_some_and(|slot| slot.runs.iter().any(|run| table.lives(*run)));
+        trees.leaf(&service.parse().ok()?, lives)
+    }
+
     /// Begins a launch, unless something of the service lives: whatever the herder believes, there is no second copy.
     fn launch(&mut self, service: &Rc<str>, launch: wire::Launch) -> Result<(), Meaningless> {
         let (run, scope) = (RunId::from(launch.run), frames::scope(launch.tree));
-        let Self { table, records, lock, slots, owners, next_run } = self;
+        let wants_leaf = launch.cgroup;
+        let mut order = frames::order(launch)?;
+        if let Some(mark) = limit_mark(run)
+            && !order.limits.iter().any(|(resource, _)| *resource == Resource::Locks)
+        {
+            order.limits.push((Resource::Locks, mark));
+        }
+        let leaf = if wants_leaf { self.leaf(service) } else { None };
+        let Self { table, records, lock, slots, owners, next_run, .. } = self;
         let Some(slot) = slots.get_mut(service) else { return Ok(()) };
-        let order = frames::order(launch)?;
+        (slot.in_leaf, slot.began) = (leaf.is_some(), ticks());
+        slot.oom_kills = leaf.as_ref().and_then(Leaf::oom_kills).unwrap_or(0);
         let room = slot.make_room(service, table, records);
         slot.runs.push(run);
         owners.insert(run, Rc::clone(service));
@@ -225,7 +354,7 @@ impl Slots {
                 let trace = Trace {
                     number: Some(records.begin(place, run, uid)),
                     lock: Some(lock.as_fd()),
-                    ..Trace::default()
+                    leaf: leaf.as_ref().map(AsFd::as_fd),
                 };
                 table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
             }

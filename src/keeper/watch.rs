@@ -6,6 +6,8 @@ use crate::model::Moment;
 
 /// How long a herder may take to say that it has heard what it was told.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long clients wait for one that comes up.
+const HOPE: Duration = Duration::from_millis(1500);
 /// The first wait after a herder that ended before it answered, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest.
@@ -22,6 +24,8 @@ pub(super) struct Watch {
     heard: u64,
     /// Since when something that was told is not heard.
     unheard_since: Option<Moment>,
+    /// Since when one after the other has ended before it answered.
+    failing_since: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ enum Phase {
     Answering,
     /// It was killed, and its end has not come yet.
     Killed { answered: bool },
+    /// There will be none any more.
+    Over,
 }
 
 /// What is due.
@@ -51,7 +57,7 @@ impl Watch {
     /// There is no herder, and one is due at once.
     pub(super) fn new(now: Moment) -> Self {
         let phase = Phase::Away { until: now };
-        Self { phase, next_wait: FIRST_WAIT, told: 0, heard: 0, unheard_since: None }
+        Self { phase, next_wait: FIRST_WAIT, told: 0, heard: 0, unheard_since: None, failing_since: None }
     }
 
     /// One was started.
@@ -81,20 +87,40 @@ impl Watch {
         if self.phase == Phase::Starting {
             self.phase = Phase::Answering;
             self.next_wait = FIRST_WAIT;
+            self.failing_since = None;
         }
+    }
+
+    /// No further one is started.
+    pub(super) fn rest(&mut self) {
+        self.phase = Phase::Over;
+        self.unheard_since = None;
+        self.failing_since = None;
     }
 
     /// It was killed for not listening.
     pub(super) fn killed(&mut self) {
+        if self.phase == Phase::Over {
+            return;
+        }
         self.phase = Phase::Killed { answered: self.phase == Phase::Answering };
         self.unheard_since = None;
     }
 
+    /// Whether it was killed, and its end has not come yet.
+    pub(super) fn is_killed(&self) -> bool {
+        matches!(self.phase, Phase::Killed { .. })
+    }
+
     /// It has ended. One that had answered is replaced at once, however it ended.
     pub(super) fn ended(&mut self, now: Moment) {
+        if self.phase == Phase::Over {
+            return;
+        }
         let answered = matches!(self.phase, Phase::Answering | Phase::Killed { answered: true });
         let wait = if answered { Duration::ZERO } else { self.next_wait };
         if !answered {
+            self.failing_since.get_or_insert(now);
             self.next_wait = (self.next_wait * 2).min(LAST_WAIT);
         }
         self.phase = Phase::Away { until: now + wait };
@@ -111,8 +137,13 @@ impl Watch {
         match self.phase {
             Phase::Away { until } => Some(until),
             Phase::Starting | Phase::Answering => self.unheard_since.map(|since| since + PATIENCE),
-            Phase::Killed { .. } => None,
+            Phase::Killed { .. } | Phase::Over => None,
         }
+    }
+
+    /// When clients are no longer kept waiting: a herder has ended before it answered, and none has answered since.
+    pub(super) fn hopeless(&self) -> Option<Moment> {
+        self.failing_since.map(|since| since + HOPE)
     }
 
     /// What is due now.
@@ -122,7 +153,7 @@ impl Watch {
             (_, Some(deadline)) if now < deadline => Due::Nothing,
             (Phase::Away { .. }, Some(_)) => Due::Start,
             (Phase::Starting | Phase::Answering, Some(_)) => Due::Kill,
-            (Phase::Killed { .. }, Some(_)) => Due::Nothing,
+            (Phase::Killed { .. } | Phase::Over, Some(_)) => Due::Nothing,
         }
     }
 }
@@ -174,5 +205,16 @@ mod tests {
         assert_eq!(watch.deadline(), None);
         watch.ended(at(22_001));
         assert_eq!(watch.due(at(22_001)), Due::Start);
+    }
+
+    #[test]
+    fn after_the_end_nothing_is_due() {
+        let mut watch = Watch::new(at(0));
+        watch.started();
+        watch.told(at(1));
+        watch.rest();
+        watch.killed();
+        watch.ended(at(2));
+        assert_eq!((watch.deadline(), watch.hopeless(), watch.due(at(99_999))), (None, None, Due::Nothing));
     }
 }

@@ -30,8 +30,8 @@ pub(super) enum Request {
     Heard(u64),
     /// The herder has taken over what runs, and answers.
     Ready,
-    /// The herd has ended, and so shall the keeper.
-    Over,
+    /// The herd has ended, and so shall the keeper: with nothing left, or with services that run on.
+    Over { left: bool },
     /// Put the program of this file in the place of this one.
     Upgrade(String),
 }
@@ -87,6 +87,7 @@ pub(super) struct Launch {
     pub(super) stdout: Option<CString>,
     /// Outer none: the same as stdout.
     pub(super) stderr: Option<Option<CString>>,
+    pub(super) cgroup: bool,
     pub(super) tree: bool,
 }
 
@@ -99,6 +100,8 @@ pub(super) enum Tell {
     Welcome(Welcome),
     /// What became of a run.
     Report(Run, Report),
+    /// Whether services get cgroups.
+    Leaves(bool),
     /// Somebody asked the keeper for the end of the herd, by a signal.
     Shutdown,
     /// Somebody asked the keeper to read the confs, by a signal.
@@ -154,6 +157,7 @@ pub(super) enum Ending {
     Killed { signal: u8, core: bool },
     NotLaunched { stage: u8, errno: i32 },
     Lost,
+    OomKilled,
 }
 
 /// A run id.

@@ -7,6 +7,7 @@ mod exit;
 mod id;
 mod limits;
 mod moment;
+mod net;
 mod run;
 mod signal;
 mod spec;
@@ -16,6 +17,7 @@ pub use exit::{Cause, Death, Ending, LaunchError, Stage};
 pub use id::{InvalidId, ServiceId};
 pub use limits::{Bound, Limit, Resource};
 pub use moment::Moment;
+pub use net::Net;
 pub use run::{InvalidRunId, RunId};
 pub use signal::{InvalidSignal, Signal};
 pub use spec::{

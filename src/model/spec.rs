@@ -77,6 +77,7 @@ impl ServiceSpec {
                 limits: BTreeMap::new(),
                 stderr: StderrTo::Merge,
                 output: LogTarget::File,
+                cgroup: true,
             },
             restart: RestartSpec {
                 policy: RestartPolicy::Always,
@@ -127,6 +128,8 @@ pub struct ProcessSpec {
     pub stderr: StderrTo,
     /// Whether its output is kept at all.
     pub output: LogTarget,
+    /// Whether it gets a cgroup where that is usable.
+    pub cgroup: bool,
 }
 
 /// What is added to the baseline environment.

@@ -4,6 +4,17 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+/// Says anew that this process listens: who connects is told so (`SO_PEERCRED`), and not of the one that called before.
+///
+/// # Errors
+/// The socket is none that listens (listen(2)).
+pub(crate) fn listen_again(listener: BorrowedFd<'_>) -> io::Result<()> {
+    // The same backlog as the standard library's.
+    const BACKLOG: i32 = -1;
+    // SAFETY: the call takes numbers only.
+    if unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The supplementary groups that the peer had when it connected (`SO_PEERGROUPS`), its primary group not among them.
 ///
 /// # Errors

@@ -62,7 +62,8 @@ impl AsFd for Executable {
 
 /// Makes a process of a program in a session of its own, with standard input `/dev/null`, and these descriptors as 3, 4, ….
 ///
-/// This process has one thread, so that the child may do what any program may; fork(2) is cheap for one that is small.
+/// No other thread of this process does anything (its first one waits for this one), so that the child may do what any
+/// program may; fork(2) is cheap for one that is small.
 ///
 /// # Errors
 /// The system is out of processes, memory or descriptors. What fails in the child ends it with 127.
@@ -82,7 +83,7 @@ pub(crate) fn start_role(
         Output::Shared => None,
         Output::Into(fd) => Some(raised(fd, lowest)?),
     };
-    // SAFETY: there is one thread, so no lock is held by another that the child would miss.
+    // SAFETY: no other thread does anything, so no lock is held that the child would miss.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: this is the child, and it is alone.

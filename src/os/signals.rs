@@ -26,13 +26,13 @@ pub(crate) enum Taken {
 }
 
 impl Signals {
-    /// Takes SIGTERM, SIGINT, SIGHUP and SIGCHLD from now on. To be called before the first child is made and while the
-    /// process has one thread.
+    /// Takes SIGTERM, SIGINT, SIGHUP and SIGCHLD from now on. To be called before the first child is made, and in a process
+    /// whose other threads hold them back.
     ///
     /// # Errors
     /// No descriptor is left (signalfd(2)).
     pub(crate) fn take() -> io::Result<Self> {
-        let set: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect();
+        let set = taken();
         // Whoever started this process may have had them ignored: children would vanish unseen, and so would the rest.
         set.iter().try_for_each(default)?;
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
@@ -74,6 +74,18 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Holds back what [`Signals`] will take, in this thread and in those that it makes.
+///
+/// # Errors
+/// There is none (sigprocmask(2)).
+pub(crate) fn hold_signals() -> io::Result<()> {
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&taken()), None).map_err(io::Error::from)
+}
+
+fn taken() -> SigSet {
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect()
 }
 
 /// From now on this process ignores what another one hears for it.

@@ -158,8 +158,8 @@ impl From<&ServiceSpec> for Rules {
 
 impl Lifecycle {
     /// The lifecycle that a note tells of, under these rules.
-    pub fn of(note: Note, rules: Rules) -> Self {
-        Self { note, rules: Arc::new(rules) }
+    pub fn of(note: Note, rules: impl Into<Arc<Rules>>) -> Self {
+        Self { note, rules: rules.into() }
     }
 
     /// Its whole state.
@@ -352,8 +352,11 @@ impl Lifecycle {
         if self.note.last_wait.is_some_and(|wait| lived > wait && lived > self.rules.restart.period) {
             self.note.last_wait = None;
         }
-        self.note.deaths.truncate(DEATHS - 1);
-        self.note.deaths.push_front(Death { at: now, run, lived, ending, cause });
+        // One that something was left of ends a second time.
+        if self.note.deaths.front().is_none_or(|last| last.run != run) {
+            self.note.deaths.truncate(DEATHS - 1);
+            self.note.deaths.push_front(Death { at: now, run, lived, ending, cause });
+        }
         cause
     }
 

@@ -159,6 +159,44 @@ impl Note {
             deaths: VecDeque::new(),
         }
     }
+
+    /// Takes notice of a run that was launched after this note was written: whoever wrote it was killed before the next one
+    /// was on the disk. What the note says of an earlier run is over then. One that was not asked to end had died, and its
+    /// restart counts.
+    pub fn catch_up(&mut self, run: RunId, now: Moment) {
+        let known = self.phase.run().into_iter().chain(self.deaths.front().map(|death| death.run)).max();
+        if known.is_some_and(|known| known.herd != run.herd || known.number >= run.number) {
+            return;
+        }
+        if let Phase::Running { .. } | Phase::Starting { .. } | Phase::Backoff { .. } = self.phase {
+            // A wait was counted when it began.
+            if !matches!(self.phase, Phase::Backoff { .. }) {
+                self.restarts += 1;
+                self.window.count_one(now);
+            }
+            self.because = Because::Death;
+        }
+        (self.wanted, self.phase, self.since) = (Wanted::Up, Phase::Starting { run }, now);
+    }
+
+    /// Takes notice that something of an earlier run is still there, and that nothing was launched in its place yet: whoever
+    /// should have done so was killed before. The launch waits for its end.
+    pub fn wait_for(&mut self, run: RunId, now: Moment) {
+        let then = match self.phase {
+            Phase::Starting { .. } => Then::Start,
+            Phase::Stopping { then, .. } => then,
+            Phase::Stopped
+            | Phase::Running { .. }
+            | Phase::Backoff { .. }
+            | Phase::Exceeded
+            | Phase::Cooldown { .. }
+            | Phase::Exited
+            | Phase::Failed => return,
+        };
+        // It has ended already, as far as anybody could see. KILL is for what may be left of it.
+        let rung = Rung::Asked { signal: Signal::KILL, until: now };
+        self.phase = Phase::Stopping { run, alive: None, rung, then, obstacle: None };
+    }
 }
 
 impl Phase {

@@ -32,6 +32,11 @@ impl Window {
         true
     }
 
+    /// Counts a restart that was made.
+    pub(super) fn count_one(&mut self, now: Moment) {
+        self.0.push_back(now);
+    }
+
     /// How many restarts are in it now.
     pub fn count(&self, now: Moment, spec: &RestartSpec) -> u32 {
         let length = length(spec);

@@ -152,6 +152,7 @@ impl FakeSpawner {
             umask: None,
             limits: BTreeMap::new(),
             output: Output { stdout: Sink::Null, stderr: None },
+            cgroup: false,
             scope: StopScope::Tree,
         }
     }

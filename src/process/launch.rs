@@ -30,6 +30,8 @@ pub struct Launch {
     pub limits: BTreeMap<Resource, Limit>,
     /// Where its output goes.
     pub output: Output,
+    /// Whether it begins in a cgroup of its service, where the spawner has one for it.
+    pub cgroup: bool,
     /// What is ended with its main process.
     pub scope: StopScope,
 }
@@ -70,6 +72,8 @@ pub struct Memo<'a> {
     pub stop: StopSpec,
     /// What its conf says.
     pub origin: &'a Origin,
+    /// Whether its texts are those of the last memo of this service.
+    pub same_origin: bool,
     /// The state of its lifecycle as bytes. Called only by a spawner that keeps it.
     pub note: &'a dyn Fn() -> Vec<u8>,
 }

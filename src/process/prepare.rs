@@ -83,6 +83,7 @@ pub fn prepare(spec: &ServiceSpec, run: RunId, place: &Place, baseline: &Baselin
         umask: process.umask,
         limits: limits(&process.limits, baseline),
         output: output(process, &spec.id, place),
+        cgroup: process.cgroup,
         scope: spec.stop.scope,
     })
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Launch, Memo};
-use crate::model::{Ending, RunId, ServiceId, Signal, Stage, StopScope};
+use crate::model::{Ending, Net, RunId, ServiceId, Signal, Stage, StopScope};
 
 /// Makes, signals and watches processes.
 ///
@@ -48,6 +48,11 @@ pub trait Spawner {
 
     /// The end of this run has been taken note of: the spawner may forget it.
     fn acknowledge(&self, run: RunId);
+
+    /// By what the processes of a service are found when it ends, if its conf wants a cgroup for it.
+    fn net(&self) -> Net {
+        Net::Group
+    }
 
     /// Looks at the main process of a run and reports what it finds ([`Report::Examined`]).
     fn examine(&self, run: RunId);
@@ -120,6 +125,9 @@ impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     }
     fn acknowledge(&self, run: RunId) {
         (**self).acknowledge(run);
+    }
+    fn net(&self) -> Net {
+        (**self).net()
     }
     fn examine(&self, run: RunId) {
         (**self).examine(run);

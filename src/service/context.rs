@@ -56,6 +56,13 @@ impl RunNumbers {
         RunId { herd: self.herd, number: self.next.get() }
     }
 
+    /// This id is given out already; no launch gets it, nor an earlier one.
+    pub(crate) fn reserve(&self, run: RunId) {
+        if run.herd == self.herd {
+            self.next.set(self.next.get().max(run.number.saturating_add(1)));
+        }
+    }
+
     /// The next launch has taken its id.
     pub(super) fn taken(&self) {
         self.next.set(self.next.get() + 1);

@@ -187,7 +187,7 @@ async fn a_thousand_services_crash_a_hundred_times_each() {
     }
     assert_eq!(scene.spawner.launches().len(), SERVICES * CRASHES);
     assert_eq!(scene.spawner.unacknowledged(), []);
-    scene.herder.send(Shutdown).await.unwrap();
+    scene.herder.send(Shutdown::default()).await.unwrap();
 }
 
 #[actix::test]
@@ -273,7 +273,7 @@ async fn what_kill_does_not_end_says_so_and_nothing_takes_its_place() {
     assert_eq!(scene.status("web").await.reason, "does not end after KILL (state D)");
     assert_eq!(scene.runs("web"), 1);
     // A herd that ends does not wait for it.
-    scene.herder.send(Shutdown).await.unwrap();
+    scene.herder.send(Shutdown::default()).await.unwrap();
 }
 
 #[actix::test]
@@ -284,15 +284,15 @@ async fn a_shutdown_ends_all_and_the_second_request_kills() {
         scene.supervise(name, r#"{"cmd": "x"}"#).await;
     }
     scene.spawner.ignore_signals(&id("deaf"));
-    scene.herder.do_send(Shutdown);
+    scene.herder.do_send(Shutdown::default());
     scene.rest().await;
     assert_eq!(scene.spawner.living().len(), 1);
-    scene.herder.do_send(Shutdown);
+    scene.herder.do_send(Shutdown::default());
     scene.rest().await;
     assert_eq!(scene.spawner.living().len(), 1, "a repeat within a second is the same request");
     assert!(scene.herder.send(Supervise(spec("late", r#"{"cmd": "x"}"#))).await.unwrap().is_err());
     scene.pass(Duration::from_secs(1)).await;
-    scene.herder.send(Shutdown).await.unwrap();
+    scene.herder.send(Shutdown::default()).await.unwrap();
     scene.herder.send(AwaitEnd).await.unwrap();
     assert_eq!(scene.spawner.living().len(), 0);
     assert_eq!(scene.spawner.launches().len(), 3, "nothing was restarted");

@@ -118,7 +118,7 @@ async fn a_farewell_is_not_forgotten_over_a_panic() {
     scene.spawner.exit(&id("web"), CRASH);
     scene.rest().await;
     assert_eq!(armed.get(), 0);
-    scene.herder.do_send(Shutdown);
+    scene.herder.do_send(Shutdown::default());
     scene.rest().await;
     scene.pass(Duration::from_secs(1)).await;
     scene.pass(Duration::from_secs(10)).await;
@@ -149,6 +149,6 @@ async fn an_end_that_is_asked_for_while_services_begin_waits_for_them() {
     // In one go: no actor has had its turn yet when the herd is to end.
     scene.herder.do_send(Supervise(spec("web", r#"{"cmd": "x"}"#)));
     scene.herder.do_send(Supervise(spec("deaf", r#"{"cmd": "x"}"#)));
-    scene.herder.send(Shutdown).await.unwrap();
+    scene.herder.send(Shutdown::default()).await.unwrap();
     assert!(scene.spawner.living().is_empty(), "{:?}", scene.spawner.living());
 }

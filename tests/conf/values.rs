@@ -34,6 +34,7 @@ fn plain() -> ServiceSpec {
             limits: BTreeMap::new(),
             stderr: StderrTo::Merge,
             output: LogTarget::File,
+            cgroup: true,
         },
         restart: RestartSpec {
             policy: RestartPolicy::Always,

@@ -203,9 +203,9 @@ impl Herd {
         kill(self.herder(), Signal::SIGKILL).unwrap();
         self.signal(Signal::SIGKILL);
         assert_eq!(self.ended(), None);
-        // The herder may still be on its way out, with the listener open: the lock is free once all have gone.
+        // The herder's end takes a moment, and as long as its listener is there, it looks like a daemon. The lock goes last.
         let lock = File::open(self.state().join("lock")).unwrap();
-        within("the end of both", move || lock.lock().unwrap());
+        within("the lock", move || lock.lock().unwrap());
     }
 
     /// Waits for the end of the daemon and gives its exit code.
@@ -250,13 +250,53 @@ impl Herd {
 
     /// The herder of this daemon: the one of the keeper's children that is this program.
     pub(crate) fn herder(&self) -> Pid {
+        self.herder_now().unwrap_or_else(|| panic!("there is no herder\n{}", self.story()))
+    }
+
+    /// The same, where there is one.
+    pub(crate) fn herder_now(&self) -> Option<Pid> {
         let keeper = self.pid();
-        let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+        let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
+        let of = |thread: std::io::Result<fs::DirEntry>| fs::read_to_string(thread.unwrap().path().join("children"));
+        let children: String = threads.map(|thread| of(thread).unwrap()).collect();
+        // Between fork and exec a child of any kind has its parent's command line.
         let is_herder = |pid: &&str| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "daemonherder")
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|word| word == b"--herder")
         };
-        let herder = children.split_whitespace().find(is_herder).unwrap_or_else(|| panic!("{}", self.story()));
-        Pid::from_raw(herder.parse().unwrap())
+        Some(Pid::from_raw(children.split_whitespace().find(is_herder)?.parse().unwrap()))
+    }
+
+    /// Waits until there is another herder than this one, and it answers.
+    pub(crate) fn until_replaced(&self, herder: Pid) {
+        let replaced = until(&self.log_path(), || self.herder_now().filter(|now| *now != herder));
+        assert!(replaced.is_some(), "no other herder comes up\n{}", self.story());
+        self.done("status --json");
+    }
+
+    /// Kills the herder with SIGKILL.
+    pub(crate) fn kill_herder(&self) {
+        let herder = self.herder();
+        kill(herder, Signal::SIGKILL).unwrap();
+        self.until_replaced(herder);
+    }
+
+    /// Kills the keeper with SIGKILL; the herder takes its place, and another one answers.
+    pub(crate) fn kill_keeper(&mut self) {
+        let herder = self.herder();
+        self.signal(Signal::SIGKILL);
+        assert_eq!(self.ended(), None);
+        let (end, ended) = channel();
+        self.daemon = Some(Running { pid: herder, ended });
+        let left = until(&self.log_path(), || self.herder_now());
+        assert!(left.is_some(), "no herder comes up\n{}", self.story());
+        assert_eq!(self.document()["daemon"]["pid"], herder.as_raw(), "{}", self.story());
+        // It is no child of this process. The lock is free once no process of the daemon lives.
+        let lock = File::open(self.state().join("lock")).unwrap();
+        thread::spawn(move || {
+            lock.lock().unwrap();
+            end.send(ExitStatus::default())
+        });
     }
 
     /// A service as the control socket has it; null where there is none.

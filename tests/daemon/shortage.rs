@@ -142,11 +142,11 @@ impl Drop for Meddler {
 }
 
 impl Meddler {
-    /// From now on this process's main thread can make neither a process nor a thread.
+    /// From now on this process can make neither a process nor a thread.
     fn at(pid: Pid, errno: &str) -> Self {
         let inject = format!("inject=clone,clone3:error={errno}");
         let mut command = Command::new("strace");
-        command.args(["-o", "/dev/null", "-e", "trace=clone,clone3", "-e", &inject, "-p", &pid.to_string()]);
+        command.args(["-f", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e", &inject, "-p", &pid.to_string()]);
         let mut meddler = Self(command.stderr(Stdio::piped()).spawn().unwrap());
         let mut said = String::new();
         let mut stderr = BufReader::new(meddler.0.stderr.take().unwrap());

@@ -13,7 +13,7 @@ use daemonherder::front::{self, Access, Identity};
 use daemonherder::herder::{
     Applied, Command, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe, Survey, UnknownServices,
 };
-use daemonherder::model::{Cause, Death, Ending, Moment, RunId, ServiceId, State, Wanted};
+use daemonherder::model::{Cause, Death, Ending, Moment, Net, RunId, ServiceId, State, Wanted};
 use tokio::sync::oneshot;
 
 /// What the herd was told, in words.
@@ -79,6 +79,7 @@ impl FakeHerder {
             next_start: None,
             stop_timeout: Duration::from_secs(10),
             deaths: vec![],
+            net: Net::Group,
             conf: PathBuf::from(format!("/confs/{id}.conf")),
             conf_problems: if state == State::Invalid { vec![problem] } else { vec![] },
         }
@@ -137,6 +138,7 @@ impl Handler<Survey> for FakeHerder {
         MessageResult(Overview {
             at: self.now(),
             services: self.services.values().cloned().collect(),
+            ending: false,
             problems: vec![],
         })
     }

@@ -85,21 +85,35 @@ static int report(void) {
     return fflush(stdout) == 0 ? 0 : 91;
 }
 
-/* fork group|session: a grandchild that answers USR1; the main process ends when it is told to. */
+/* fork group|session|orphan: a grandchild that answers USR1; the main process ends when it is told to. */
 static int fork_one(const char *kind) {
     int ready[2];
     char byte;
+    int orphan = !strcmp(kind, "orphan");
     if (pipe(ready)) return 92;
     pid_t pid = fork();
     if (pid == 0) {
-        if (!strcmp(kind, "session")) setsid();
+        if (orphan || !strcmp(kind, "session")) setsid();
+        if (orphan && fork()) _exit(0);
         signal(SIGUSR1, answer);
         say("grandchild");
         if (write(ready[1], "x", 1) != 1) _exit(93);
         wait_for_ever();
     }
     if (pid < 0 || read(ready[0], &byte, 1) != 1) return 94;
+    if (orphan) waitpid(pid, NULL, 0);
     return 0;
+}
+
+/* tree: one grandchild of each kind. Their command lines say `kid`: from birth, so that none is ever taken for the main one. */
+static int fork_all(char *verb) {
+    int failed;
+    strcpy(verb, "kid");
+    failed = fork_one("group");
+    if (!failed) failed = fork_one("session");
+    if (!failed) failed = fork_one("orphan");
+    strcpy(verb, "tree");
+    return failed;
 }
 
 static int flood(size_t bytes) {
@@ -145,6 +159,8 @@ int main(int argc, char **argv) {
     if (!strcmp(verb, "report")) return report();
     if (!strcmp(verb, "under")) return under(argv + 2);
     if (!strcmp(verb, "flood")) return flood(strtoull(value, NULL, 10));
+    if (!strcmp(verb, "gush") && flood(strtoull(value, NULL, 10))) return 87;
+    if (!strcmp(verb, "tree") && fork_all(argv[1])) return 86;
     if (!strcmp(verb, "stderr")) return write(1, "out\n", 4) == 4 && write(2, "err\n", 4) == 4 ? 0 : 89;
     if (!strcmp(verb, "become-root")) {
         /* Nobody else may signal it, so it ends by itself once its output has no reader. */

@@ -92,6 +92,7 @@ impl Herd {
             umask: None,
             limits: BTreeMap::new(),
             output: Output { stdout: Sink::File(self.log(run)), stderr: None },
+            cgroup: false,
             scope: StopScope::Tree,
         }
     }

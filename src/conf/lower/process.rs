@@ -10,7 +10,7 @@ use crate::conf::json::{kind, start};
 use crate::conf::problem::{Problems, quoted};
 use crate::conf::reader::{Field, Reading, distinct, unknown_name, whole};
 use crate::conf::schema::resources;
-use crate::conf::{AccountError, Settings};
+use crate::conf::{AccountError, Cgroup, Settings};
 use crate::model::{Bound, EnvChange, Limit, ProcessSpec, Resource};
 
 /// What is written of it.
@@ -76,6 +76,7 @@ impl ProcessDraft {
             limits: self.limits,
             stderr: stderr.unwrap_or(plain.stderr),
             output: output.unwrap_or(plain.output),
+            cgroup: settings.cgroup == Cgroup::Auto,
         }
     }
 }

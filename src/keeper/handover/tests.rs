@@ -46,6 +46,8 @@ fn sample() -> Handover {
         note: vec![0, 1, 0x7f, 0xff],
         conf: "{\"cmd\": \"ä\"}\n".into(),
         settings: "{}".into(),
+        leaf: false,
+        began: 0,
         runs,
     };
     let bare =

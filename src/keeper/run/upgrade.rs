@@ -71,7 +71,7 @@ impl Keeper {
     }
 
     fn is_ending(&self) -> bool {
-        self.shutdown.is_some() || self.over
+        self.shutdown.is_some() || self.over.is_some()
     }
 
     pub(super) fn is_preflight(&self, pid: i32) -> bool {
@@ -148,7 +148,7 @@ impl Keeper {
 
     fn handover(&self, outcome: &Outcome) -> Handover {
         let head = Head {
-            listener: self.listener.as_raw_fd(),
+            listener: self.door.listener().as_raw_fd(),
             lock: self.lock.as_raw_fd(),
             program: self.program.executable.as_fd().as_raw_fd(),
             since_ns: self.beginning.since_ns,

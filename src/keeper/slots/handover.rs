@@ -12,23 +12,25 @@ use crate::os::{self, Identity};
 use crate::process::children::{Carried, CarriedLife};
 
 impl Slots {
-    /// Whether a launch is in flight. Its child lives in the memory of the present program.
+    /// Whether a launch is in flight, whose child lives in the memory of the present program, or a tree is being ended.
     pub(in crate::keeper) fn has_flights(&self) -> bool {
-        self.table.has_flights()
+        self.table.has_flights() || self.trees.deadline().is_some()
     }
 
     /// All slots. Nothing is in flight.
     pub(in crate::keeper) fn hand_over(&self) -> Vec<handover::Slot> {
         let run = |id: &RunId| self.table.carried(*id).map(|carried| run(*id, carried));
-        let slot = |(service, slot): (&std::rc::Rc<str>, &super::Slot)| handover::Slot {
+        let slot = |service: &std::rc::Rc<str>, slot: &super::Slot| handover::Slot {
             service: service.to_string(),
             stop: slot.stop.map(Into::into),
             note: slot.note.to_vec(),
             conf: slot.conf.to_string(),
             settings: slot.settings.to_string(),
+            leaf: slot.in_leaf,
+            began: slot.began,
             runs: slot.runs.iter().filter_map(run).collect(),
         };
-        self.slots.iter().map(slot).collect()
+        self.slots.iter().map(|(service, known)| slot(service, known)).collect()
     }
 
     /// Goes on with what the program before has left; `found` is what its run table says. The table may be of a form that
@@ -42,6 +44,7 @@ impl Slots {
         }
         let mut records: HashMap<RunId, Place> =
             found.records.into_iter().map(|record| (record.run, record.place)).collect();
+        let has_leaves = slots.iter().any(|slot| slot.leaf);
         for slot in slots {
             let name = slot.service.as_str();
             let bad = |Meaningless| BadHandover::Value { service: name.to_owned() };
@@ -66,12 +69,16 @@ impl Slots {
                 known.note = slot.note.into();
                 known.conf = slot.conf.into();
                 known.settings = settings;
-                known.runs = runs;
+                (known.in_leaf, known.began) = (slot.leaf, slot.began);
+                known.runs = runs.into();
                 known.place = place;
             }
         }
         for (_, place) in records {
             self.records.release(place);
+        }
+        if has_leaves {
+            self.trees.open_again();
         }
         Ok(())
     }

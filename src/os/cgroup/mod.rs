@@ -5,8 +5,6 @@
 //!
 //! What never happens here: a cgroup made below a unit that somebody else manages, a process moved, a limit set. No
 //! descriptor is kept but that of the place: each open one makes every clone slower.
-#![expect(unused_imports, reason = "the keeper calls it")]
-#![cfg_attr(not(test), expect(dead_code, reason = "the keeper calls it"))]
 
 mod leaf;
 mod mounts;
@@ -17,4 +15,3 @@ mod unusable;
 
 pub(crate) use leaf::{Leaf, Occupancy};
 pub(crate) use place::Place;
-pub(crate) use unusable::Unusable;

@@ -1,12 +1,12 @@
 //! The cgroup that holds the leaves of a herd.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, mkdir, unlinkat};
 
@@ -86,6 +86,23 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a process is in a service's leaf, as [`Leaf::is_populated`], with no more than one descriptor and three system
+    /// calls: it is asked at the end of each run. Of a leaf that is not there, it is not.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn is_populated(&self, service: &ServiceId) -> io::Result<bool> {
+        let events = name(service).join("cgroup.events");
+        let file = match openat(&self.directory, &events, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut text = [0; 64];
+        let length = fs::File::from(file).read(&mut text)?;
+        Ok(text[..length].split(|byte| *byte == b'\n').any(|line| line == b"populated 1"))
     }
 
     /// All services that have a leaf, and whether somebody is in there: what a new daemon finds of an earlier one.

@@ -6,8 +6,6 @@
 //!
 //! What never happens here: a signal to a number. A process is held by a pidfd first, and proved to be the one that was
 //! meant while it is held; one that ended meanwhile, and whoever got its number, is left alone.
-#![expect(unused_imports, reason = "the keeper calls it")]
-#![cfg_attr(not(test), expect(dead_code, reason = "the keeper calls it"))]
 
 mod children;
 mod kill;
@@ -17,11 +15,14 @@ mod orphan;
 mod stat;
 
 pub(crate) use children::become_subreaper;
-pub(crate) use kill::{Cull, kill_tree};
-pub(crate) use kin::{Kin, descendants, orphans};
+#[cfg(test)]
+pub(crate) use kill::Cull;
+pub(crate) use kill::kill_tree;
+#[cfg(test)]
+pub(crate) use kin::descendants;
+pub(crate) use kin::{Kin, orphans};
 pub(crate) use mark::limit_mark;
 pub(crate) use orphan::{Known, Orphan, attribute};
-pub(crate) use stat::Facts;
 
 #[cfg(test)]
 mod tests;

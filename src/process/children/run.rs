@@ -17,6 +17,8 @@ pub(super) struct Run {
     pub(super) failed: Option<LaunchError>,
     /// What belongs to the moment: told once, and not to whoever adopts it later.
     remarks: Vec<Report>,
+    /// Its main process has ended, but something of it is still ending: that end is not told yet.
+    pub(super) held: bool,
     told: Told,
 }
 
@@ -48,6 +50,7 @@ impl Run {
             overdue: None,
             failed: None,
             remarks: Vec::new(),
+            held: false,
             told: Told::default(),
         }
     }
@@ -85,7 +88,7 @@ impl Run {
         if !self.remarks.is_empty() && !self.told.ended {
             return Some(self.remarks.remove(0));
         }
-        if let (Life::Ended(ending), false) = (&self.life, self.told.ended) {
+        if let (Life::Ended(ending), false, false) = (&self.life, self.told.ended, self.held) {
             self.told.ended = true;
             return Some(Report::Ended(*ending));
         }

@@ -20,6 +20,8 @@ use crate::process::{Report, Whom};
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// How long the parent of somebody else's child may take to ask how that ended. A restart waits for it.
 const FADING: Duration = Duration::from_millis(20);
+/// How many runs are under way at a time when nothing special happens.
+const FEW: usize = 16;
 
 /// All runs that are not acknowledged.
 ///
@@ -40,6 +42,8 @@ pub(crate) struct Table {
     /// Processes that are not watched, and when that is tried again.
     unwatched: Vec<Token>,
     watch_again: Option<Instant>,
+    /// Runs whose main processes have ended since they were last asked for.
+    ended: VecDeque<RunId>,
     /// Processes of others that have ended, and until when it is waited for how.
     fading: Vec<(Instant, Token)>,
 }
@@ -67,6 +71,7 @@ impl Table {
             untold: VecDeque::new(),
             unwatched: Vec::new(),
             watch_again: None,
+            ended: VecDeque::new(),
             fading: Vec::new(),
         }
     }
@@ -178,7 +183,66 @@ impl Table {
 
     /// Whether this run is known and has not ended.
     pub(crate) fn lives(&self, run: RunId) -> bool {
-        self.by_id.get(&run).and_then(|token| self.runs.get(*token)).is_some_and(|run| run.process().is_some())
+        self.run(run).is_some_and(|run| run.process().is_some() || run.held)
+    }
+
+    /// The number of a run's main process as long as that is not reaped.
+    pub(crate) fn number(&self, run: RunId) -> Option<u32> {
+        self.run(run)?.process().map(Process::pid)
+    }
+
+    /// Whether this is the number of a run's main process that is not reaped.
+    pub(crate) fn knows(&self, pid: u32) -> bool {
+        i32::try_from(pid).is_ok_and(|pid| self.by_pid.contains_key(&pid))
+    }
+
+    /// A run whose main process has ended since the last call, and what belongs to it. Only where ends are learnt by SIGCHLD.
+    pub(crate) fn next_ended(&mut self) -> Option<(RunId, StopScope)> {
+        while let Some(run) = self.ended.pop_front() {
+            if let Some(known) = self.run(run) {
+                return Some((run, known.scope));
+            }
+        }
+        None
+    }
+
+    /// More is known of how a run ended than what its process told.
+    pub(crate) fn amend(&mut self, run: RunId, ending: Ending) {
+        if let Some(Run { life: Life::Ended(known), .. }) = self.run_mut(run) {
+            *known = ending;
+        }
+    }
+
+    /// How a run's main process ended, once it has.
+    pub(crate) fn ending(&self, run: RunId) -> Option<Ending> {
+        match self.run(run)?.life {
+            Life::Ended(ending) => Some(ending),
+            Life::InFlight(_) | Life::Alive(_) | Life::Changing => None,
+        }
+    }
+
+    /// A run counts as living, though its main process has ended.
+    pub(crate) fn hold(&mut self, run: RunId) {
+        if let Some(run) = self.run_mut(run) {
+            run.held = true;
+        }
+    }
+
+    /// Nothing is left of a run that was held.
+    pub(crate) fn release(&mut self, run: RunId) {
+        let Some(&token) = self.by_id.get(&run) else { return };
+        if let Some(run) = self.runs.get_mut(token) {
+            run.held = false;
+            self.untold.push_back(token);
+        }
+    }
+
+    fn run(&self, run: RunId) -> Option<&Run> {
+        self.runs.get(*self.by_id.get(&run)?)
+    }
+
+    fn run_mut(&mut self, run: RunId) -> Option<&mut Run> {
+        self.runs.get_mut(*self.by_id.get(&run)?)
     }
 
     /// Forgets a run that has ended; true if it did. One that has not is kept, or nobody would reap it.
@@ -278,6 +342,13 @@ impl Table {
         }
     }
 
+    /// Gives back what only a burst needs.
+    pub(crate) fn rest(&mut self) {
+        self.stacks.rest();
+        self.deadlines.shrink_to(FEW);
+        self.untold.shrink_to(FEW);
+    }
+
     /// The next thing that is to be told; each is told once.
     pub(crate) fn tell(&mut self) -> Option<(RunId, Report)> {
         while let Some(&token) = self.untold.front() {
@@ -322,6 +393,9 @@ impl Table {
         match process.reap(run.scope, |ending| noted(id, ending)) {
             Ok(ending) => {
                 self.by_pid.remove(&pid);
+                if self.end_by == EndBy::Sigchld {
+                    self.ended.push_back(id);
+                }
                 run.life = Life::Ended(run.failed.map_or(ending, Ending::NotLaunched));
                 self.untold.push_back(token);
             }

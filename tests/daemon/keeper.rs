@@ -1,0 +1,407 @@
+//! Nothing dies with the daemon: its herder, its keeper, or both are killed or stopped.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::herd::{Herd, finish, is_there, lives, sh, sleeper, with};
+
+/// Whose death is survived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dead {
+    Herder,
+    Keeper,
+    Both,
+}
+
+const ALL: [Dead; 3] = [Dead::Herder, Dead::Keeper, Dead::Both];
+
+/// What is said of a service, without the times, whose milliseconds are each herder's own.
+fn timeless(mut service: Value) -> Value {
+    service["since"] = Value::Null;
+    service["last_exit"]["at"] = Value::Null;
+    service["logs"] = Value::Null;
+    service["uptime_ms"] = Value::Null;
+    service
+}
+
+/// Kills it, and waits until there is a daemon again that answers.
+fn survive(herd: &mut Herd, dead: Dead) {
+    match dead {
+        Dead::Herder => herd.kill_herder(),
+        Dead::Keeper => herd.kill_keeper(),
+        Dead::Both => {
+            herd.kill_all();
+            herd.start();
+        }
+    }
+}
+
+/// Stops the keeper with SIGSTOP: it hears of nothing until it goes on.
+fn pause(herd: &Herd) {
+    herd.signal(Signal::SIGSTOP);
+    let stat = format!("/proc/{}/stat", herd.pid());
+    while !fs::read_to_string(&stat).unwrap().contains(") T ") {
+        std::thread::yield_now();
+    }
+}
+
+fn kill_service(herd: &Herd, id: &str) {
+    kill(herd.pid_of(id), Signal::SIGKILL).unwrap();
+}
+
+/// Waits until a process is gone or a zombie.
+fn gone(pid: Pid) {
+    while lives(pid) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn services_live_on_and_are_not_made_twice() {
+    for dead in ALL {
+        let mut herd = Herd::of([("web", sh("echo run >> runs; exec sleep 100000"))]);
+        let before = herd.until_state("web", "running");
+        survive(&mut herd, dead);
+        let after = herd.service("web");
+        for key in ["pid", "run", "state", "restarts"] {
+            assert_eq!(before[key], after[key], "{dead:?}: {key}");
+        }
+        assert_eq!(herd.lines_now("runs").len(), 1, "{dead:?}");
+        assert!(lives(herd.pid_of("web")));
+        // And it is not only a picture of a service.
+        kill_service(&herd, "web");
+        herd.until("web", "came back", |web| web["state"] == "running" && web["restarts"] == 1);
+        herd.done("stop web");
+        assert_eq!(herd.end(), Some(0), "{dead:?}");
+    }
+}
+
+#[test]
+fn an_operators_stop_holds() {
+    for dead in ALL {
+        let mut herd = Herd::of([("web", sh("echo run >> runs; exec sleep 100000")), ("other", sleeper())]);
+        herd.until_state("web", "running");
+        herd.done("stop web");
+        let before = herd.service("web");
+        survive(&mut herd, dead);
+        herd.until_state("other", "running");
+        assert_eq!(timeless(herd.service("web")), timeless(before), "{dead:?}");
+        assert_eq!(herd.lines_now("runs").len(), 1, "{dead:?}");
+        herd.done("reload");
+        assert_eq!(herd.service("web")["state"], "stopped", "{dead:?}");
+    }
+}
+
+#[test]
+fn a_shutdown_forgets_stops() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    herd.done("stop web");
+    herd.done("shutdown");
+    assert_eq!(herd.ended(), Some(0));
+    herd.start();
+    herd.until_state("web", "running");
+}
+
+#[test]
+fn counters_and_the_window_hold() {
+    for dead in ALL {
+        let conf = with(
+            sleeper(),
+            json!({"restart": {"intensity": 2, "period": "10m", "cooldown": "10m", "max_cooldown": "10m"}}),
+        );
+        let mut herd = Herd::of([("web", conf)]);
+        herd.until_state("web", "running");
+        kill_service(&herd, "web");
+        herd.until("web", "came back", |web| web["restarts"] == 1 && web["state"] == "running");
+        // An order is answered when all that is known is written: what the journal has is no matter of luck.
+        herd.done("start web --no-wait");
+        kill_service(&herd, "web");
+        let before = herd.until("web", "came back", |web| web["restarts"] == 2 && web["state"] == "running");
+        survive(&mut herd, dead);
+        let (before, after) = (timeless(before), timeless(herd.service("web")));
+        assert_eq!(after["restarts"], before["restarts"], "{dead:?}");
+        assert_eq!(after["window"], before["window"], "{dead:?}");
+        assert_eq!(after["last_exit"], before["last_exit"], "{dead:?}");
+    }
+}
+
+#[test]
+fn a_cool_down_goes_on() {
+    for dead in ALL {
+        let restart = json!({"intensity": 1, "cooldown": "10m", "max_cooldown": "10m"});
+        let mut herd = Herd::of([
+            ("loop", with(sh("echo run >> runs; exit 7"), json!({ "restart": restart }))),
+            ("other", sleeper()),
+        ]);
+        let before = herd.until("loop", "cools down", |service| service["next_start_ms"].is_u64());
+        let wait = before["next_start_ms"].as_u64().unwrap();
+        // Answered once it is written.
+        herd.done("stop other");
+        survive(&mut herd, dead);
+        let (before, after) = (timeless(before), timeless(herd.service("loop")));
+        for key in ["state", "reason", "restarts", "window", "last_exit"] {
+            assert_eq!(before[key], after[key], "{dead:?}: {key}");
+        }
+        let left = after["next_start_ms"].as_u64().unwrap();
+        assert!(left <= wait && left > wait - 60_000, "{dead:?}: {left} of {wait}");
+        assert_eq!(herd.lines_now("runs").len(), 2, "{dead:?}");
+    }
+}
+
+#[test]
+fn a_service_with_a_broken_conf_comes_back_from_its_last_good_text() {
+    for dead in ALL {
+        let mut herd = Herd::of([("web", sh("echo run >> runs; exec sleep 100000"))]);
+        herd.until_state("web", "running");
+        herd.file("web.conf", "{\"cmd\": ");
+        herd.done("reload");
+        survive(&mut herd, dead);
+        assert_eq!(herd.service("web")["state"], "running");
+        kill_service(&herd, "web");
+        let back = herd.until("web", "came back", |web| web["restarts"] == 1 && web["state"] == "running");
+        assert!(!back["conf_problems"].as_array().unwrap().is_empty(), "{dead:?}: {back}");
+        // Over another death, too: whoever took over once has told it on.
+        survive(&mut herd, Dead::Herder);
+        kill_service(&herd, "web");
+        herd.until("web", "came back", |web| web["restarts"] == 2 && web["state"] == "running");
+        assert_eq!(herd.lines("runs", 3).len(), 3);
+    }
+}
+
+#[test]
+fn an_exit_that_nobody_decides_about_is_learnt_with_its_code() {
+    let once = |end: &str| with(sh(&format!("read line < {end}; exit 7")), json!({"restart": "never"}));
+    let mut herd = Herd::new();
+    let fifos = ["paused", "dying"].map(|end| herd.fifo(end));
+    herd.conf("paused", &once("paused"));
+    herd.conf("dying", &once("dying"));
+    herd.start();
+    for id in ["paused", "dying"] {
+        herd.until_state(id, "running");
+    }
+    // The keeper learns of both ends at once.
+    let herder = herd.herder();
+    let pid = herd.pid_of("paused");
+    pause(&herd);
+    fs::write(&fifos[0], "now\n").unwrap();
+    gone(pid);
+    kill(herder, Signal::SIGKILL).unwrap();
+    herd.signal(Signal::SIGCONT);
+    let exit = herd.until_state("paused", "exited")["last_exit"].clone();
+    assert_eq!((&exit["code"], &exit["cause"]), (&json!(7), &json!("exit-code")));
+
+    // The herder has heard of nothing when it is killed, for it is stopped.
+    herd.until_replaced(herder);
+    let herder = herd.herder();
+    let pid = herd.pid_of("dying");
+    kill(herder, Signal::SIGSTOP).unwrap();
+    fs::write(&fifos[1], "now\n").unwrap();
+    gone(pid);
+    kill(herder, Signal::SIGKILL).unwrap();
+    let exit = herd.until_state("dying", "exited")["last_exit"].clone();
+    assert_eq!((&exit["code"], &exit["cause"]), (&json!(7), &json!("exit-code")));
+}
+
+#[test]
+fn an_exit_that_the_keeper_learnt_outlives_the_keeper() {
+    let mut herd = Herd::new();
+    let fifo = herd.fifo("end");
+    herd.conf("web", &with(sh("read line < end; exit 7"), json!({"restart": "never"})));
+    herd.start();
+    herd.until_state("web", "running");
+    let (herder, pid) = (herd.herder(), herd.pid_of("web"));
+    kill(herder, Signal::SIGSTOP).unwrap();
+    fs::write(fifo, "now\n").unwrap();
+    gone(pid);
+    // It has no number any more once it is reaped, and its end is in the table before.
+    while fs::exists(format!("/proc/{pid}")).unwrap() {
+        std::thread::yield_now();
+    }
+    herd.kill_all();
+    herd.start();
+    let exit = herd.until_state("web", "exited")["last_exit"].clone();
+    assert_eq!((&exit["code"], &exit["cause"]), (&json!(7), &json!("exit-code")));
+}
+
+#[test]
+fn an_exit_after_both_were_dead_is_noticed_and_one_in_between_is_lost() {
+    let mut herd = Herd::new();
+    let fifo = herd.fifo("end");
+    herd.conf("later", &with(sh("read line < end; exit 7"), json!({"restart": "never"})));
+    herd.conf("between", &with(sleeper(), json!({"restart": "never"})));
+    herd.conf("back", &sleeper());
+    herd.start();
+    for id in ["later", "between", "back"] {
+        herd.until_state(id, "running");
+    }
+    let later = herd.pid_of("later");
+    let dying = ["between", "back"].map(|id| herd.pid_of(id));
+    herd.kill_all();
+    for pid in dying {
+        kill(pid, Signal::SIGKILL).unwrap();
+        gone(pid);
+    }
+    herd.start();
+    let exit = herd.until_state("between", "exited")["last_exit"].clone();
+    assert_eq!(exit["cause"], "lost");
+    herd.until("back", "came back", |back| back["restarts"] == 1 && back["state"] == "running");
+    assert_eq!(herd.pid_of("later"), later);
+    fs::write(fifo, "now\n").unwrap();
+    let exit = herd.until_state("later", "exited")["last_exit"].clone();
+    // Whose child it is now has to reap it before the kernel tells, from Linux 6.15 on.
+    let told = exit["cause"] == "exit-code" && exit["code"] == 7;
+    assert!(told || exit["cause"] == "lost", "{exit}");
+}
+
+#[test]
+fn no_line_of_output_is_lost() {
+    const LINES: usize = 30_000;
+    let script = format!(
+        "n=0; while [ $n -lt {LINES} ]; do n=$((n+1)); echo line $n; [ $n = 2000 ] && echo >> begun; done; \
+                          echo >> ended; exec sleep 100000"
+    );
+    for dead in ALL {
+        let mut herd = Herd::of([("chatty", sh(&script))]);
+        herd.lines("begun", 1);
+        survive(&mut herd, dead);
+        herd.lines("ended", 1);
+        let output = herd.output("chatty");
+        let expected = (1..=LINES).map(|n| format!("line {n}"));
+        assert!(output.lines().eq(expected), "{dead:?}: {} lines", output.lines().count());
+    }
+}
+
+#[test]
+fn a_stopped_herder_is_replaced() {
+    let herd = Herd::of([("web", sleeper())]);
+    let before = herd.until_state("web", "running");
+    let herder = herd.herder();
+    let begun = Instant::now();
+    kill(herder, Signal::SIGSTOP).unwrap();
+    herd.until_replaced(herder);
+    let waited = begun.elapsed();
+    assert!((Duration::from_secs(9)..Duration::from_secs(20)).contains(&waited), "{waited:?}");
+    assert!(!lives(herder));
+    assert_eq!(herd.service("web")["pid"], before["pid"]);
+    herd.logged("the herder has not listened", 1);
+}
+
+#[test]
+fn without_any_herder_sigterm_ends_the_services() {
+    if !is_there("prlimit", "a keeper that can make no herder") {
+        return;
+    }
+    let polite = sh("trap 'echo bye >> got; exit 0' TERM; echo up >> up; while :; do sleep 100000 & wait; done");
+    let deaf = sh("trap '' TERM; echo up >> up; while :; do sleep 100000; done");
+    let mut herd = Herd::new();
+    // Whether a cgroup is empty can't be seen without a descriptor, and then it is waited for.
+    herd.file("herder.json", "{\"cgroup\": \"off\"}");
+    herd.conf("polite", &polite);
+    herd.conf("deaf", &with(deaf, json!({"stop": {"timeout": "300ms"}})));
+    herd.start();
+    herd.lines("up", 2);
+    let pids = ["polite", "deaf"].map(|id| {
+        herd.until_state(id, "running");
+        herd.pid_of(id)
+    });
+    let herder = herd.herder();
+    // No descriptor can be opened any more.
+    let limited = finish(Command::new("prlimit").args(["--pid", &herd.pid().to_string(), "--nofile=3:3"]));
+    assert_eq!(limited.code, 0, "{limited:?}");
+    kill(herder, Signal::SIGKILL).unwrap();
+    gone(herder);
+    let begun = Instant::now();
+    herd.signal(Signal::SIGTERM);
+    herd.ended();
+    let waited = begun.elapsed();
+    // Two seconds for a herder to take it over, and the stop timeout.
+    assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&waited), "{waited:?}");
+    assert_eq!(herd.lines_now("got"), ["bye"]);
+    assert!(pids.iter().all(|pid| !lives(*pid)));
+}
+
+#[test]
+fn while_the_herder_is_dead_a_second_daemon_is_still_the_second() {
+    let herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    let (keeper, herder) = (herd.document()["daemon"]["pid"].clone(), herd.herder());
+    pause(&herd);
+    kill(herder, Signal::SIGKILL).unwrap();
+    gone(herder);
+    let second = herd.run("run --detach");
+    assert_eq!((second.code, second.out.as_str(), second.err.as_str()), (0, "", ""));
+    let refused = herd.run("run");
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("already running"), "{refused:?}");
+    herd.signal(Signal::SIGCONT);
+    herd.until_replaced(herder);
+    assert_eq!(herd.document()["daemon"]["pid"], keeper);
+}
+
+/// A number that a stranger has by now: what the table says of it is not believed.
+#[test]
+fn a_stranger_with_the_number_of_a_run_is_left_alone() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    let pid = herd.pid_of("web");
+    herd.kill_all();
+    kill(pid, Signal::SIGKILL).unwrap();
+    gone(pid);
+    let mut stranger = Command::new("sleep").arg("100000").spawn().unwrap();
+    let number = stranger.id();
+    // In the whole table there is one number like it.
+    let path = herd.state().join("runs").join("table");
+    let mut table = fs::read(&path).unwrap();
+    let was = u32::try_from(pid.as_raw()).unwrap().to_le_bytes();
+    let places: Vec<_> = (0..table.len() - 3).step_by(4).filter(|at| table[*at..*at + 4] == was).collect();
+    assert_eq!(places.len(), 1, "where the number is: {places:?}");
+    table[places[0]..places[0] + 4].copy_from_slice(&number.to_le_bytes());
+    fs::write(&path, table).unwrap();
+    herd.start();
+    let web = herd.until("web", "came back", |web| web["state"] == "running" && web["restarts"] == 1);
+    assert_ne!(web["pid"], json!(number));
+    assert_eq!(web["last_exit"]["cause"], "lost");
+    herd.done("stop web");
+    assert_eq!(herd.end(), Some(0));
+    assert_eq!(stranger.try_wait().unwrap(), None, "it was nobody's to end");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
+fn what_ends_with_a_service_is_the_same_for_whoever_takes_over() {
+    let script = "sleep 100000 & echo $! >> child; exec sleep 100000";
+    for dead in ALL {
+        let mut herd = Herd::of([("main", with(sh(script), json!({"stop": {"scope": "main"}})))]);
+        let child = Pid::from_raw(herd.lines("child", 1)[0].parse().unwrap());
+        herd.until_state("main", "running");
+        survive(&mut herd, dead);
+        herd.done("stop main");
+        assert!(lives(child), "{dead:?}");
+        kill(child, Signal::SIGKILL).unwrap();
+    }
+}
+
+#[test]
+fn a_stop_goes_on_where_it_was() {
+    let deaf = sh("trap '' TERM; echo up >> up; while :; do sleep 100000; done");
+    for dead in ALL {
+        let mut herd = Herd::of([("deaf", with(deaf.clone(), json!({"stop": {"timeout": "700ms"}})))]);
+        herd.lines("up", 1);
+        herd.until_state("deaf", "running");
+        let pid = herd.pid_of("deaf");
+        herd.done("stop deaf --no-wait");
+        survive(&mut herd, dead);
+        let stopped = herd.until_state("deaf", "stopped");
+        assert_eq!(stopped["wanted"], "down", "{dead:?}");
+        assert_eq!(stopped["pid"], Value::Null);
+        assert!(!lives(pid), "{dead:?}");
+        assert_eq!(herd.lines_now("up").len(), 1, "{dead:?}");
+    }
+}
