@@ -203,9 +203,9 @@ impl Herd {
         kill(self.herder(), Signal::SIGKILL).unwrap();
         self.signal(Signal::SIGKILL);
         assert_eq!(self.ended(), None);
-        // The herder's end takes a moment, and as long as its listener is there, it looks like a daemon. The lock goes last.
+        // The herder may still be on its way out, with the listener open: the lock is free once all have gone.
         let lock = File::open(self.state().join("lock")).unwrap();
-        within("the lock", move || lock.lock().unwrap());
+        within("the end of both", move || lock.lock().unwrap());
     }
 
     /// Waits for the end of the daemon and gives its exit code.

@@ -44,7 +44,7 @@ impl Slots {
         }
         let mut records: HashMap<RunId, Place> =
             found.records.into_iter().map(|record| (record.run, record.place)).collect();
-        let has_leaves = slots.iter().any(|slot| slot.leaf);
+        let in_leaves = slots.iter().any(|slot| slot.leaf);
         for slot in slots {
             let name = slot.service.as_str();
             let bad = |Meaningless| BadHandover::Value { service: name.to_owned() };
@@ -77,7 +77,7 @@ impl Slots {
         for (_, place) in records {
             self.records.release(place);
         }
-        if has_leaves {
+        if in_leaves {
             self.trees.open_again();
         }
         Ok(())
