@@ -49,7 +49,7 @@ pub(crate) struct Inheritance {
 pub(crate) struct Inherited {
     /// Its id.
     pub(crate) service: ServiceId,
-    /// The state of its lifecycle, as it was given to [`Spawner::keep`].
+    /// The state of its lifecycle, as it was given to [`Spawner::keep`](crate::process::Spawner::keep).
     pub(crate) note: Vec<u8>,
     /// What its conf said.
     pub(crate) origin: Origin,

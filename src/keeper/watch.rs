@@ -103,7 +103,9 @@ impl Watch {
         if self.phase == Phase::Over {
             return;
         }
-        self.phase = Phase::Killed { answered: self.phase == Phase::Answering };
+        // It may be killed twice: once for this, and once when its line ends before its process is seen to.
+        let answered = matches!(self.phase, Phase::Answering | Phase::Killed { answered: true });
+        self.phase = Phase::Killed { answered };
         self.unheard_since = None;
     }
 
@@ -201,6 +203,7 @@ mod tests {
         assert_eq!(watch.deadline(), None, "with nothing untold there is no timer");
         watch.told(at(12_000));
         assert_eq!(watch.due(at(22_000)), Due::Kill);
+        watch.killed();
         watch.killed();
         assert_eq!(watch.deadline(), None);
         watch.ended(at(22_001));

@@ -2,7 +2,7 @@
 //!
 //! The keeper becomes the subreaper of everything below it: what outlives its parent becomes the keeper's own child and
 //! is found there, whatever groups and sessions it has made ([`orphans`]). Before a service is killed its descendants are
-//! collected and held ([`descendants`], [`kill_tree`]); to whom an orphan belongs is a function of values ([`attribute`]).
+//! collected and held (`descendants`, [`kill_tree`]); to whom an orphan belongs is a function of values ([`attribute`]).
 //!
 //! What never happens here: a signal to a number. A process is held by a pidfd first, and proved to be the one that was
 //! meant while it is held; one that ended meanwhile, and whoever got its number, is left alone.
