@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -126,11 +127,12 @@ enum Listener {
 pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
     let mut stream = StdStream::from(line);
     let (mut incoming, mut services, mut heard) = (Incoming::default(), Vec::new(), 0);
+    let mut settings = Arc::default();
     loop {
         while let Some(tell) = incoming.next()? {
             heard += 1;
             match tell {
-                Tell::Slot(slot) => services.extend(inherited(slot)),
+                Tell::Slot(slot) => services.extend(inherited(slot, &mut settings)),
                 Tell::Welcome(welcome) => {
                     return Ok((inheritance(welcome, services), Line { stream, incoming, heard }));
                 }
@@ -151,13 +153,17 @@ pub(crate) struct Line {
     heard: u64,
 }
 
-fn inherited(slot: wire::Slot) -> Option<Inherited> {
+/// A service with the settings of the one before, where they are the same text: that is in memory once.
+fn inherited(slot: wire::Slot, before: &mut Arc<str>) -> Option<Inherited> {
     let wire::Slot { service, note, conf, settings, runs } = slot;
+    if **before != *settings {
+        *before = settings.into();
+    }
     Some(Inherited {
         // It came from an id.
         service: service.parse().ok()?,
         note,
-        origin: Origin { conf: conf.into(), settings: settings.into() },
+        origin: Origin { conf: conf.into(), settings: Arc::clone(before) },
         runs: runs.into_iter().map(RunId::from).collect(),
     })
 }

@@ -152,7 +152,7 @@ pub struct Lifecycle {
 
 impl From<&ServiceSpec> for Rules {
     fn from(spec: &ServiceSpec) -> Self {
-        Self { restart: spec.restart.clone(), stop: spec.stop.clone() }
+        Self { restart: spec.restart.clone(), stop: spec.stop }
     }
 }
 
