@@ -149,6 +149,16 @@ mod tests {
     }
 
     #[test]
+    fn after_a_burst_one_is_left() {
+        let mut stacks = Stacks::default();
+        let taken: Vec<_> = (0..2 * KEPT).map(|_| stacks.take(10).unwrap()).collect();
+        taken.into_iter().for_each(|stack| stacks.give_back(stack));
+        assert_eq!(stacks.0.len(), KEPT);
+        stacks.rest();
+        assert_eq!(stacks.0.len(), KEPT_AT_REST);
+    }
+
+    #[test]
     fn large_goods_have_memory_of_their_own_which_is_not_kept() {
         let mut stacks = Stacks::default();
         let mut large = stacks.take(1 << 20).unwrap();

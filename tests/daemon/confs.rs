@@ -136,7 +136,7 @@ fn a_missing_conf_directory_is_made() {
     fs::remove_dir(herd.confs()).unwrap();
     herd.start();
     assert!(herd.confs().is_dir());
-    assert!(herd.log().contains("{\"cmd\": "), "{}", herd.log());
+    herd.logged("{\"cmd\": ", 1);
     herd.conf("web", &sleeper());
     herd.done("reload");
     herd.until_state("web", "running");

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::herd::{Herd, lives, sh, sleeper, with};
@@ -181,4 +182,22 @@ fn broken_settings_start_nothing_and_stop_nothing() {
     herd.done("reload");
     herd.until_state("new", "running");
     assert_eq!(herd.service("web")["pid"], pid);
+}
+
+#[test]
+fn a_changed_conf_is_known_to_the_next_herder_even_if_its_file_is_broken() {
+    let herd = Herd::of([("web", sleeper())]);
+    let runs =
+        |before: &Value| herd.until("web", "runs anew", |now| now["state"] == "running" && now["pid"] != *before);
+    let first = runs(&Value::Null);
+    herd.conf("web", &with(sleeper(), json!({"args": ["200000"]})));
+    herd.done("reload");
+    let changed = runs(&first["pid"]);
+    herd.file("web.conf", "{");
+    kill(herd.herder(), Signal::SIGKILL).unwrap();
+    herd.logged("took over 1 services", 1);
+    kill(herd.pid_of("web"), Signal::SIGKILL).unwrap();
+    let again = runs(&changed["pid"]);
+    let command = fs::read_to_string(format!("/proc/{}/cmdline", again["pid"])).unwrap();
+    assert!(command.contains("200000"), "{command:?}");
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! 5e0a1c44 {"notes":1,"boot":"f3f2…","herd":"00c0ffee00c0ffee"}
-//! 0c8d2b17 {"service":"web","note":"{\"up\":true,…}","conf":"{ \"cmd\": \"…\" }"}
-//! 91c3aa02 {"service":"web","note":"{\"up\":true,…}","conf_crc":1893648123}
+//! 0c8d2b17 {"service":"web","note":{"hex":"0107…"},"conf":"{ \"cmd\": \"…\" }"}
+//! 91c3aa02 {"service":"web","note":{"hex":"0107…"},"conf_crc":1893648123}
 //! 77f00d31 {"service":"web","gone":true}
 //! ```
 //!
