@@ -30,3 +30,6 @@ pub(crate) use herder::HerderProgram;
 pub(crate) use notes::{Header, Notes};
 pub(crate) use run::{Ended, Keeper, Parts};
 pub(crate) use run_table::{RunTable, TableError};
+
+#[cfg(test)]
+mod laws;
