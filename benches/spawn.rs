@@ -166,6 +166,7 @@ impl Herd {
             umask: None,
             limits: BTreeMap::new(),
             output: Output { stdout: Sink::Null, stderr: None },
+            cgroup: false,
             scope: StopScope::Tree,
         };
         self.spawner.launch(launch, reports);

@@ -16,8 +16,10 @@ fn main() -> ExitCode {
     match role {
         Role::Daemon(_, arguments) if arguments.detach => daemon::detach(std::env::args_os().skip(1)),
         Role::Daemon(places, arguments) => {
-            let RunArguments { detached, herder, successor, ending, .. } = arguments;
-            daemon::run(&daemon::Options { places, detached, herder, successor, ending })
+            let RunArguments { detached, herder, successor, ending, preflight, upgraded, returned, .. } = arguments;
+            let upgraded = upgraded.map(|state| daemon::Upgraded { state, returned });
+            let options = daemon::Options { places, detached, herder, successor, ending, preflight, upgraded };
+            daemon::run(&options)
         }
         Role::Schema => cli::run_schema(&mut terminal).into(),
         Role::Check(overrides, arguments) => {

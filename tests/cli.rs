@@ -68,6 +68,7 @@ fn exit_codes_are_those_of_the_interface() {
         ("stop --all", Exit::Done),
         ("reload", Exit::Done),
         ("reload --json --dry-run", Exit::Done),
+        ("upgrade", Exit::Failed),
     ] {
         let done = at(&door, line);
         assert_eq!(done.exit, exit, "{line}: {} {}", done.out, done.err);
@@ -80,7 +81,7 @@ fn exit_codes_are_those_of_the_interface() {
 #[test]
 fn without_a_daemon_every_verb_says_so_and_is_exit_3() {
     let state = tempfile::tempdir().unwrap();
-    for line in ["status", "status --json", "start a", "stop --all", "restart a", "reload", "shutdown"] {
+    for line in ["status", "status --json", "start a", "stop --all", "restart a", "reload", "upgrade", "shutdown"] {
         let done = typed(state.path().join("control.sock"), line);
         assert_eq!((done.exit, done.out.as_str()), (Exit::NoDaemon, ""), "{line}");
         assert!(done.err.contains("no daemon is running for the confs in /confs"), "{}", done.err);

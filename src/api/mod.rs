@@ -7,6 +7,7 @@ mod command;
 mod problem;
 mod selection;
 mod status;
+mod upgrade;
 
 pub use command::{
     Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, ShutdownOptions, StartOptions,
@@ -16,3 +17,4 @@ pub use selection::{Candidate, UnknownName, select};
 pub use status::{
     ConfProblem, DaemonDocument, ExitDocument, HerdDocument, LogsDocument, ServiceDocument, TreeLevel, WindowDocument,
 };
+pub use upgrade::{UpgradeDocument, UpgradeOptions, UpgradeResult};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal};
+use super::{Exit, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal, UpgradeArguments};
 use crate::conf::Overrides;
 
 const CONFIG_DIR_HELP: &str = "The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]";
@@ -60,7 +60,7 @@ impl From<PlaceArguments> for Overrides {
 }
 
 /// How to be the daemon.
-#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunArguments {
     /// Go into the background, and return when the daemon answers; done where one runs already
     #[arg(long)]
@@ -77,6 +77,15 @@ pub struct RunArguments {
     /// The herd was being stopped when the keeper went
     #[arg(long, hide = true, requires = "successor")]
     pub ending: bool,
+    /// Look at what a keeper would leave to this program, and say whether that would do
+    #[arg(long, hide = true, conflicts_with_all = ["detach", "herder", "successor"])]
+    pub preflight: bool,
+    /// The keeper in the place of another program, which left what it knows in this descriptor
+    #[arg(long, hide = true, value_name = "FD", conflicts_with_all = ["detach", "herder", "successor", "preflight"])]
+    pub upgraded: Option<i32>,
+    /// The program that was to take the place of this one gave it back: why, in a word
+    #[arg(long, hide = true, value_name = "WORD", requires = "upgraded")]
+    pub returned: Option<String>,
 }
 
 /// A verb that speaks to the daemon.
@@ -92,6 +101,8 @@ pub enum Verb {
     Restart(OrderArguments),
     /// Read the confs again.
     Reload(ReloadArguments),
+    /// Put another program in the place of the daemon's.
+    Upgrade(UpgradeArguments),
     /// End the daemon.
     Shutdown(ShutdownArguments),
 }
@@ -145,6 +156,11 @@ enum Command {
     /// Only what changed is touched. Exit code 0 also if files have problems, which are shown; `check` is
     /// the command that fails on them.
     Reload(ReloadArguments),
+    /// Replace the daemon's program in place; no service notices
+    ///
+    /// The new program first has to understand all that the present one knows. It then takes its place in the same process,
+    /// and gives it back if it does not answer within 10 seconds.
+    Upgrade(UpgradeArguments),
     /// Stop all services, end the daemon, and wait until it has gone
     Shutdown(ShutdownArguments),
     /// Look for problems in conf files; needs no daemon
@@ -191,6 +207,7 @@ pub fn parse(
         Some(Command::Stop(arguments)) => Role::Client(overrides, Verb::Stop(arguments.into())),
         Some(Command::Restart(arguments)) => Role::Client(overrides, Verb::Restart(arguments)),
         Some(Command::Reload(arguments)) => Role::Client(overrides, Verb::Reload(arguments)),
+        Some(Command::Upgrade(arguments)) => Role::Client(overrides, Verb::Upgrade(arguments)),
         Some(Command::Shutdown(arguments)) => Role::Client(overrides, Verb::Shutdown(arguments)),
         Some(Command::Check(arguments)) => Role::Check(overrides, arguments),
         Some(Command::Schema) => Role::Schema,
@@ -254,6 +271,8 @@ mod tests {
                 client(Verb::Restart(OrderArguments { settle: Some(Duration::from_millis(250)), ..order(&["a*"]) })),
             ),
             ("reload --prune", client(Verb::Reload(ReloadArguments { dry_run: false, prune: true, json: false }))),
+            ("upgrade", client(Verb::Upgrade(UpgradeArguments { path: None }))),
+            ("upgrade /x", client(Verb::Upgrade(UpgradeArguments { path: Some("/x".into()) }))),
             ("shutdown", client(Verb::Shutdown(ShutdownArguments::default()))),
             ("shutdown --leave-services", client(Verb::Shutdown(ShutdownArguments { leave_services: true }))),
             ("schema", Ok(Role::Schema)),

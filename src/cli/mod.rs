@@ -21,6 +21,7 @@ mod style;
 mod table;
 mod terminal;
 mod text;
+mod upgrade;
 
 pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Verb, parse};
 pub use check::{CheckReport, CheckedFile, Standing, check};
@@ -34,6 +35,7 @@ pub use shutdown::ShutdownArguments;
 pub use status::StatusArguments;
 pub use style::Style;
 pub use terminal::Terminal;
+pub use upgrade::UpgradeArguments;
 
 use crate::conf::Places;
 
@@ -63,6 +65,7 @@ pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {
         Verb::Stop(arguments) => order::run("stop", arguments, daemon, terminal),
         Verb::Restart(arguments) => order::run("restart", arguments, daemon, terminal),
         Verb::Reload(arguments) => reload::run(arguments, daemon, terminal),
+        Verb::Upgrade(arguments) => upgrade::run(arguments, daemon, terminal),
         Verb::Shutdown(arguments) => shutdown::run(*arguments, daemon),
     };
     done.unwrap_or_else(|failure| {

@@ -174,7 +174,7 @@ impl ConfFile {
             }
         };
         match lowered {
-            Ok(spec) => Some(Found::Good { spec: Arc::new(spec), path: self.path.clone(), text }),
+            Ok(spec) => Some(Found::Good { spec: Arc::new(spec), path: self.path.clone() }),
             Err(problems) => broken(problems, Some(text)),
         }
     }

@@ -46,8 +46,6 @@ pub enum Found {
         spec: Arc<ServiceSpec>,
         /// The file.
         path: PathBuf,
-        /// Its text, without a byte order mark.
-        text: String,
     },
     /// It can't.
     Broken {

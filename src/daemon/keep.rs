@@ -17,21 +17,23 @@ use crate::keeper::{self, Ended, HerderProgram, Keeper, Parts, RunTable};
 use crate::os::{self, Clock, Executable};
 
 /// A launch puts other descriptors below.
-const LOWEST: i32 = 5;
+pub(super) const LOWEST: i32 = 5;
 
-/// Keeps, on a thread that is not the first: orphans are handed to the first one, which has no other children, and so they
+/// A keeper's life on a thread that is not the first: orphans are handed to the first one, which has no other children, and so they
 /// are found without a look at every service.
-pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
+pub(super) fn on_second_thread(
+    live: impl FnOnce() -> Result<ExitCode, StartError> + Send,
+) -> Result<ExitCode, StartError> {
     // Or the first thread would take signals that the other one waits for.
     os::hold_signals().map_err(cannot("hold signals back"))?;
     thread::scope(|scope| {
-        let keeper = thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, || live(places, options));
+        let keeper = thread::Builder::new().name("keeper".to_owned()).spawn_scoped(scope, live);
         let ended = keeper.map_err(cannot("make a thread"))?.join();
         ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-fn live(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
+pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
     let detached = options.detached;
     os::keep_small();
     let since_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
@@ -69,11 +71,17 @@ fn live(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
                 detach::tell_ready();
             }
         }),
+        arrival: None,
     };
-    let mut keeper = Keeper::new(keeper, || Clock::of_boot().now()).map_err(cannot("begin to keep"))?;
+    let keeper = Keeper::new(keeper, || Clock::of_boot().now()).map_err(cannot("begin to keep"))?;
     if made {
         log::info!("made {confs}: a file NAME.conf in it with {{\"cmd\": \"…\"}}, and NAME is a service");
     }
+    end_with(keeper, state, places)
+}
+
+/// Keeps until the herd has ended.
+pub(super) fn end_with(mut keeper: Keeper, mut state: StateDir, places: &Places) -> Result<ExitCode, StartError> {
     let ended = keeper.run().map_err(cannot("wait"))?;
     // The herder removed it, unless there was none.
     let _ = std::fs::remove_file(&places.socket);
@@ -86,7 +94,7 @@ fn live(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
 }
 
 /// This very program as a herder, at the same places whatever becomes of the variables that they came from.
-fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError> {
+pub(super) fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError> {
     let executable = Executable::own().map_err(cannot("open this program's own file"))?;
     let mut argv: Vec<OsString> = ["daemonherder", "run", "--herder", "--config-dir"].map(OsString::from).into();
     argv.push(places.config_dir.clone().into());
@@ -96,6 +104,6 @@ fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError>
     Ok(HerderProgram { executable, argv: texts(argv), env: environment() })
 }
 
-fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+pub(super) fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Io { what: what.to_owned(), source }
 }

@@ -4,14 +4,18 @@
 //! keeps (`keep`); the herder's takes over what runs, points the journal at its file, starts the Herder with the keeper as
 //! its spawner, answers on the socket, and waits for the end of the herd (`serve`).
 //!
+//! An upgrade is two more roles of the same program (`arrive`), and a way to ask for it (`upgrade`).
+//!
 //! What never happens here: a decision about a service.
 
+mod arrive;
 mod detach;
 mod journal;
 mod keep;
 mod serve;
 mod state;
 mod succeed;
+mod upgrade;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -21,7 +25,7 @@ pub use state::{StateDir, StateError};
 
 use crate::conf::{Overrides, Places, PlacesError, Surroundings};
 use crate::front::BindError;
-use crate::keeper::{LineError, TableError};
+use crate::keeper::{BadHandover, LineError, TableError};
 use crate::os;
 
 /// What the command line says of a daemon.
@@ -37,6 +41,19 @@ pub struct Options {
     pub successor: bool,
     /// The herd was being stopped when the keeper went.
     pub ending: bool,
+    /// A program that a keeper lets look at what it would leave to it.
+    pub preflight: bool,
+    /// A program that has taken the place of another one in the keeper's process.
+    pub upgraded: Option<Upgraded>,
+}
+
+/// What one program tells the next one in the same process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upgraded {
+    /// The descriptor of what it left.
+    pub state: i32,
+    /// The next one gave the place back: why, in a word.
+    pub returned: Option<String>,
 }
 
 /// Why a daemon did not start.
@@ -57,6 +74,15 @@ pub(crate) enum StartError {
     /// The control socket.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// What another program left.
+    #[error(transparent)]
+    Handover(#[from] BadHandover),
+    /// A service that another program left.
+    #[error("{why}")]
+    NotUnderstood {
+        /// Which one, and why not.
+        why: String,
+    },
     /// The system says no.
     #[error("cannot {what}")]
     Io {
@@ -77,6 +103,8 @@ impl StartError {
             | Self::Line(_)
             | Self::Table(_)
             | Self::Bind(_)
+            | Self::Handover(_)
+            | Self::NotUnderstood { .. }
             | Self::Io { .. } => 1,
         }
     }
@@ -89,10 +117,16 @@ pub fn run(options: &Options) -> ExitCode {
         if options.herder {
             return serve::serve(&places, options.detached).map(|()| ExitCode::SUCCESS);
         }
+        if options.preflight {
+            return arrive::preflight(&places);
+        }
+        if let Some(upgraded) = &options.upgraded {
+            return keep::on_second_thread(|| arrive::arrive(&places, options, upgraded));
+        }
         if options.detached {
             os::leave_terminal().map_err(|source| StartError::Io { what: "enter /".to_owned(), source })?;
         }
-        keep::keep(&places, options)
+        keep::on_second_thread(|| keep::keep(&places, options))
     });
     match result {
         // Whoever wants a daemon in the background has one.

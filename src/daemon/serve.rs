@@ -12,6 +12,7 @@ use actix::{Actor, Addr, System};
 use tokio::sync::{mpsc, oneshot};
 
 use super::succeed::succeed;
+use super::upgrade::upgrades;
 use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
@@ -133,7 +134,9 @@ async fn live(
     })
     .await;
     let access = admit_group(places, access, &herder).await;
-    let server = front::serve(listener, herder.clone(), identity, access)
+    let upgrades = Some(upgrades(&keeper, inheritance.pid));
+    let door = front::Herd { upgrades, ..herder.clone().into() };
+    let server = front::serve(listener, door, identity, access)
         .map_err(|source| io_error(format!("answer on {}", places.socket.display()), source))?;
     tokio::task::spawn_local(tidy_memory(herder.clone()));
     keeper.ready();
@@ -174,15 +177,18 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
 /// event only: with nothing happening there is no timer.
 async fn tidy_memory(herder: Addr<Herder>) {
     let Ok(mut events) = herder.send(Subscribe).await else { return };
-    os::give_back();
-    let mut burst = 0;
-    while events.next().await.is_some() {
-        burst += 1;
+    // The start is one, however few services there are.
+    let mut burst = BURST;
+    loop {
         if burst >= BURST {
             while let Ok(Some(_)) = tokio::time::timeout(QUIET, events.next()).await {}
             os::give_back();
             burst = 0;
         }
+        if events.next().await.is_none() {
+            return;
+        }
+        burst += 1;
     }
 }
 

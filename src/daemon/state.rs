@@ -81,21 +81,33 @@ impl StateDir {
     /// As [`Self::open`].
     pub fn inherit(places: &Places, lock: File) -> Result<Self, StateError> {
         let path = places.state_dir.clone();
-        check_owner(&path)?;
+        // Whom the herder lets pass through it is let in all the time.
+        look_at_owner(&path)?;
         sign(&lock).map_err(|source| StateError::Io { what: "write", path: path.join("lock"), source })?;
         Self::locked(places, path, lock)
+    }
+
+    /// Whether [`Self::inherit`] would do, as far as can be seen without changing anything.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn examine(places: &Places) -> Result<(), StateError> {
+        let path = places.state_dir.clone();
+        look_at_owner(&path)?;
+        let memory = Memory::fresh(places);
+        Self::recall(&path)?.map_or(Ok(()), |old| memory.check(&path, &old))
     }
 
     fn locked(places: &Places, path: PathBuf, lock: File) -> Result<Self, StateError> {
         for directory in ["runs", "logs"] {
             make(&path.join(directory))?;
         }
-        let mut state = Self { lock, memory: Memory::fresh(places), path };
-        if let Some(old) = state.recall()? {
-            state.check_memory(&old)?;
-            state.memory = old;
+        let mut memory = Memory::fresh(places);
+        if let Some(old) = Self::recall(&path)? {
+            memory.check(&path, &old)?;
+            memory = old;
         }
-        Ok(state)
+        Ok(Self { lock, memory, path })
     }
 
     /// The directory.
@@ -131,12 +143,8 @@ impl StateDir {
         self.remember(next)
     }
 
-    fn memory_path(&self) -> PathBuf {
-        self.path.join("runs").join("herd.json")
-    }
-
-    fn recall(&self) -> Result<Option<Memory>, StateError> {
-        let path = self.memory_path();
+    fn recall(path: &Path) -> Result<Option<Memory>, StateError> {
+        let path = Memory::path(path);
         match std::fs::read(&path) {
             // What can't be read any more is as good as lost, and a number of its own keeps the new runs apart.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -147,7 +155,7 @@ impl StateDir {
 
     fn remember(&mut self, next_run: u64) -> Result<(), StateError> {
         self.memory.next_run = next_run;
-        let (path, new) = (self.memory_path(), self.path.join("runs").join("herd.json.new"));
+        let (path, new) = (Memory::path(&self.path), self.path.join("runs").join("herd.json.new"));
         let text = serde_json::to_vec(&self.memory).map_err(io::Error::from);
         // By a rename, so that there is always a whole file.
         let written = text.and_then(|text| {
@@ -158,17 +166,6 @@ impl StateDir {
             std::fs::rename(&new, &path)
         });
         written.map_err(|source| StateError::Io { what: "write", path, source })
-    }
-
-    fn check_memory(&self, old: &Memory) -> Result<(), StateError> {
-        let refused = |why| Err(StateError::Refused { path: self.path.clone(), why });
-        if old.config_dir != self.memory.config_dir {
-            return refused(format!("belongs to the conf directory {}", old.config_dir.display()));
-        }
-        if old.host != self.memory.host {
-            return refused(format!("belongs to the host {}", old.host));
-        }
-        Ok(())
     }
 }
 
@@ -181,6 +178,22 @@ impl Memory {
             next_run: 1,
         }
     }
+
+    fn path(directory: &Path) -> PathBuf {
+        directory.join("runs").join("herd.json")
+    }
+
+    /// Whether a directory that remembers `old` is this one's.
+    fn check(&self, directory: &Path, old: &Self) -> Result<(), StateError> {
+        let refused = |why| Err(StateError::Refused { path: directory.to_owned(), why });
+        if old.config_dir != self.config_dir {
+            return refused(format!("belongs to the conf directory {}", old.config_dir.display()));
+        }
+        if old.host != self.host {
+            return refused(format!("belongs to the host {}", old.host));
+        }
+        Ok(())
+    }
 }
 
 /// Makes a directory that only its owner may enter.
@@ -190,6 +203,12 @@ fn make(path: &Path) -> Result<(), StateError> {
 }
 
 fn check_owner(path: &Path) -> Result<(), StateError> {
+    look_at_owner(path)?;
+    let io = |source| StateError::Io { what: "look after", path: path.to_owned(), source };
+    std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)
+}
+
+fn look_at_owner(path: &Path) -> Result<(), StateError> {
     let refused = |why| Err(StateError::Refused { path: path.to_owned(), why });
     let io = |source| StateError::Io { what: "look after", path: path.to_owned(), source };
     let metadata = std::fs::metadata(path).map_err(io)?;
@@ -201,7 +220,7 @@ fn check_owner(path: &Path) -> Result<(), StateError> {
     if metadata.mode() & 0o067 != 0 {
         return refused(format!("is open to others (mode {:o}, and must be 700)", metadata.mode() & 0o777));
     }
-    std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io)
+    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File, StateError> {

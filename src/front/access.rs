@@ -15,6 +15,13 @@ pub struct Access {
     pub group: Option<u32>,
 }
 
+/// Somebody whom the rule lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The daemon's user or root, who may do by other ways whatever the daemon does: not only a member of the group.
+    pub(super) is_owner: bool,
+}
+
 /// Somebody whom the rule does not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stranger {
@@ -36,12 +43,12 @@ impl Access {
 
     /// Looks at who connected. The kernel noted user and groups at connect(2), so nothing is read from the peer and no name
     /// is looked up.
-    pub(super) fn check(&self, stream: &UnixStream) -> Result<(), Stranger> {
+    pub(super) fn check(&self, stream: &UnixStream) -> Result<Peer, Stranger> {
         let peer = stream.peer_cred().map_err(|_| Stranger { uid: None })?;
         // The list is fetched only where it can matter; one that can't be had is an empty one: nobody gets in by an error.
         let supplementary = self.group.and_then(|_| peer::groups(stream.as_fd()).ok()).unwrap_or_default();
         if self.allows(peer.uid(), peer.gid(), &supplementary) {
-            Ok(())
+            Ok(Peer { is_owner: peer.uid() == self.owner || peer.uid() == 0 })
         } else {
             Err(Stranger { uid: Some(peer.uid()) })
         }

@@ -11,6 +11,7 @@ use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::access::Peer;
 use super::body::options;
 use super::document::{self, VERSION};
 use super::herd::{Herd, ask};
@@ -19,8 +20,12 @@ use super::logs;
 use super::order;
 use super::refusal::Refusal;
 use super::route::{Route, route};
+use super::upgrade::Upgrades;
 use super::wall_clock::WallClock;
-use crate::api::{Accepted, CommandResults, ReloadOptions, ShutdownOptions, StartOptions, UnknownName};
+use crate::api::{
+    Accepted, CommandResults, ReloadOptions, ShutdownOptions, StartOptions, UnknownName, UpgradeDocument,
+    UpgradeOptions,
+};
 use crate::herder::{Order, Overview, Reload, Shutdown, Survey};
 use crate::os;
 
@@ -34,6 +39,8 @@ pub(super) struct Desk {
     herd: Herd,
     identity: Identity,
     clock: Cell<Option<WallClock>>,
+    /// The end was asked for here.
+    ending: Cell<bool>,
 }
 
 /// An answer that is sent as a whole.
@@ -41,15 +48,15 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 impl Desk {
     pub(super) fn new(herd: Herd, identity: Identity) -> Self {
-        Self { herd, identity, clock: Cell::new(None) }
+        Self { herd, identity, clock: Cell::new(None), ending: Cell::new(false) }
     }
 
     /// Answers a request: every one has an answer, a refusal is one too.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
-        self.perform(request).await.unwrap_or_else(|refusal| refusal.response())
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answer {
+        self.perform(request, peer).await.unwrap_or_else(|refusal| refusal.response())
     }
 
-    async fn perform(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    async fn perform(&self, request: Request<Incoming>, peer: Peer) -> Result<Answer, Refusal> {
         let (head, body) = request.into_parts();
         match route(&head.method, head.uri.path(), head.uri.query())? {
             Route::Services => self.services().await,
@@ -57,6 +64,8 @@ impl Desk {
             Route::Logs { id, lines } => self.logs(id, lines).await,
             Route::Order { order, names } => self.order(order, &names, &options(body).await?).await,
             Route::Reload => self.reload(&options(body).await?).await,
+            Route::LastUpgrade => Ok(json(StatusCode::OK, &self.last_upgrade())),
+            Route::Upgrade => Err(self.upgrade(options(body).await?, peer).await),
             Route::Shutdown => self.shutdown(&options(body).await?),
             Route::Health => self.survey().await.map(|_| text(&b"ok\n"[..])),
         }
@@ -157,11 +166,32 @@ impl Desk {
         Ok(json(StatusCode::OK, &document::plan(&applied)))
     }
 
+    fn last_upgrade(&self) -> UpgradeDocument {
+        let last = self.herd.upgrades.as_ref().and_then(Upgrades::last);
+        UpgradeDocument { version: VERSION, running: self.identity.version.clone(), last }
+    }
+
+    /// Answers only where the upgrade fails: else this process ends, and whoever asked finds the result where the last
+    /// upgrade is told.
+    async fn upgrade(&self, UpgradeOptions { path }: UpgradeOptions, peer: Peer) -> Refusal {
+        if path.is_some() && !peer.is_owner {
+            return Refusal::OthersProgram;
+        }
+        if self.ending.get() || !self.herd.shutdown.connected() {
+            return Refusal::HerdGone;
+        }
+        match &self.herd.upgrades {
+            Some(upgrades) => Refusal::NotUpgraded(upgrades.begin(path).await.0),
+            None => Refusal::NotUpgraded("this program replaces itself in its own way".to_owned()),
+        }
+    }
+
     /// Answers at once: whoever wants to know when the daemon has gone waits for its process.
     fn shutdown(&self, options: &ShutdownOptions) -> Result<Answer, Refusal> {
         if !self.herd.shutdown.connected() {
             return Err(Refusal::HerdGone);
         }
+        self.ending.set(true);
         self.herd.shutdown.do_send(Shutdown { leave_services: options.leave_services.unwrap_or_default() });
         Ok(json(StatusCode::ACCEPTED, &Accepted { version: VERSION }))
     }

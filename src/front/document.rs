@@ -6,7 +6,7 @@ use crate::api::{
 };
 use crate::conf::Problem;
 use crate::herder::{Applied, Overview, ServiceStatus};
-use crate::model::{Death, Ending, Moment, Net, ServiceId};
+use crate::model::{Death, Ending, Moment, Net, ServiceId, Signal};
 
 use super::Identity;
 use super::wall_clock::{self, WallClock};
@@ -72,6 +72,7 @@ fn exit(death: &Death, clock: WallClock) -> ExitDocument {
         Ending::Exited(exited) => code = Some(exited),
         Ending::Killed { signal: by, core: dumped } => (signal, core) = (Some(by.to_string()), dumped),
         Ending::NotLaunched(error) => (stage, errno) = (Some(error.stage.name().to_owned()), Some(error.errno)),
+        Ending::OomKilled => signal = Some(Signal::KILL.to_string()),
         Ending::Lost => {}
     }
     ExitDocument { at: clock.show(death.at), code, signal, core, cause: death.cause.to_string(), stage, errno }

@@ -4,6 +4,7 @@ use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient};
 
 use super::refusal::Refusal;
+use super::upgrade::Upgrades;
 use crate::herder::{Command, Reload, Shutdown, Subscribe, Survey};
 
 /// All that the front can tell and ask the herd. Made [`From`] the address of any actor that handles the five messages.
@@ -19,6 +20,8 @@ pub struct Herd {
     pub shutdown: Recipient<Shutdown>,
     /// Who has the bus.
     pub subscribe: Recipient<Subscribe>,
+    /// Who replaces the daemon's program; nobody in a program that embeds a herd.
+    pub upgrades: Option<Upgrades>,
 }
 
 impl<A> From<Addr<A>> for Herd
@@ -37,6 +40,7 @@ where
             reload: herder.clone().recipient(),
             shutdown: herder.clone().recipient(),
             subscribe: herder.recipient(),
+            upgrades: None,
         }
     }
 }

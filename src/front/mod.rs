@@ -19,6 +19,7 @@ mod order;
 mod refusal;
 mod route;
 mod server;
+mod upgrade;
 mod verdict;
 mod wall_clock;
 
@@ -27,3 +28,4 @@ pub use herd::Herd;
 pub use identity::Identity;
 pub use listener::{BindError, admit, bind};
 pub use server::{Server, serve};
+pub use upgrade::{NotUpgraded, Upgrades};

@@ -29,6 +29,10 @@ pub(super) enum Refusal {
     UnknownServices(#[from] UnknownServices),
     #[error("{0}")]
     Reload(#[from] ReloadError),
+    #[error("{0}")]
+    NotUpgraded(String),
+    #[error("only the daemon's user and root may name the file; without one it is the one at the daemon's own place")]
+    OthersProgram,
     #[error("the daemon is shutting down")]
     HerdGone,
 }
@@ -46,9 +50,9 @@ impl Refusal {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::OthersProgram => StatusCode::FORBIDDEN,
             Self::Reload(ReloadError::Directory { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Reload(ReloadError::NoDirectory) => StatusCode::CONFLICT,
+            Self::Reload(ReloadError::NoDirectory) | Self::NotUpgraded(_) => StatusCode::CONFLICT,
             Self::Reload(ReloadError::ShuttingDown) | Self::HerdGone => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -61,9 +65,10 @@ impl Refusal {
             Self::BadRequest(_) => "bad request",
             Self::TooLarge { .. } => "body too large",
             Self::TooSlow { .. } => "body too slow",
-            Self::Forbidden { .. } => "forbidden",
+            Self::Forbidden { .. } | Self::OthersProgram => "forbidden",
             Self::Reload(ReloadError::ShuttingDown) | Self::HerdGone => "shutting down",
             Self::Reload(_) => "cannot reload",
+            Self::NotUpgraded(_) => "not upgraded",
         }
     }
 

@@ -21,6 +21,10 @@ pub(super) enum Route {
     Order { order: Order, names: Vec<String> },
     /// Read the confs again.
     Reload,
+    /// How the last upgrade went.
+    LastUpgrade,
+    /// Put another program in the place of the daemon's.
+    Upgrade,
     /// End the daemon.
     Shutdown,
     /// Whether the herd answers.
@@ -49,6 +53,8 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
             post().and_then(|()| Ok(Route::Order { order, names: split(&decode(names)?)? }))
         }
         ["v1", "reload"] => post().map(|()| Route::Reload),
+        ["v1", "upgrade"] if *method == Method::GET => Ok(Route::LastUpgrade),
+        ["v1", "upgrade"] => allow(Method::POST, "GET, POST").map(|()| Route::Upgrade),
         ["v1", "shutdown"] => post().map(|()| Route::Shutdown),
         _ => Err(unknown()),
     }?;
@@ -126,6 +132,8 @@ mod tests {
         assert_eq!(ask("POST", "/v1/services/a,b/stop"), order(Order::Stop, &["a", "b"]));
         assert_eq!(ask("POST", "/v1/services/a%2cb,*%3F/restart"), order(Order::Restart, &["a", "b", "*?"]));
         assert_eq!(ask("POST", "/v1/reload"), Ok(Route::Reload));
+        assert_eq!(ask("GET", "/v1/upgrade"), Ok(Route::LastUpgrade));
+        assert_eq!(ask("POST", "/v1/upgrade"), Ok(Route::Upgrade));
         assert_eq!(ask("POST", "/v1/shutdown"), Ok(Route::Shutdown));
     }
 
@@ -153,6 +161,7 @@ mod tests {
             ("POST", "/healthz", "GET"),
             ("GET", "/v1/services/web/start", "POST"),
             ("GET", "/v1/reload", "POST"),
+            ("PUT", "/v1/upgrade", "GET, POST"),
             ("PUT", "/v1/shutdown", "POST"),
         ] {
             assert_eq!(ask(method, path), Err(Refusal::Method { method: method.into(), allowed }), "{method} {path}");

@@ -113,7 +113,7 @@ async fn serve_connection(stream: UnixStream, desk: Rc<Desk>, access: Access, mu
         let desk = Rc::clone(&desk);
         async move {
             Ok::<_, Infallible>(match admitted {
-                Ok(()) => desk.answer(request).await,
+                Ok(peer) => desk.answer(request, peer).await,
                 Err(Stranger { uid }) => Refusal::Forbidden { uid }.response(),
             })
         }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::future::ready;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-use actix::{Actor, Context, Handler, MessageResult, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::farewell::Farewell;
@@ -14,12 +14,14 @@ use super::roster::Roster;
 use crate::bus::{Bus, Subscription};
 use crate::model::ServiceId;
 use crate::policy::{Because, Input};
-use crate::service::{Herd, Instruct};
+use crate::service::{Herd, Instruct, ServiceNews};
 
 /// The root actor of a herd.
 pub struct Herder {
     pub(super) herd: Rc<Herd>,
     pub(super) roster: Roster,
+    /// Where services tell their news, as long as there are some.
+    parent: Weak<Recipient<ServiceNews>>,
     pub(super) bus: Bus,
     /// Where the confs are; none in a herd that is told its services.
     pub(super) confs: Option<Confs>,
@@ -40,6 +42,7 @@ impl Herder {
         Self {
             herd: Rc::new(herd),
             roster: Roster::default(),
+            parent: Weak::new(),
             bus: Bus::new(),
             confs,
             loading: Loading::default(),
@@ -48,6 +51,15 @@ impl Herder {
             farewell: None,
             mourners: Vec::new(),
         }
+    }
+
+    /// Where services tell their news.
+    pub(super) fn parent(&mut self, ctx: &mut Context<Self>) -> Rc<Recipient<ServiceNews>> {
+        self.parent.upgrade().unwrap_or_else(|| {
+            let parent = Rc::new(ctx.address().recipient());
+            self.parent = Rc::downgrade(&parent);
+            parent
+        })
     }
 
     /// The services of these ids, or the ids of which there are none.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler};
+use actix::{Actor, Context, Handler};
 
 use super::actor::Herder;
 use super::messages::{Applied, Dismiss, HerdEnded, Reload, Supervise, UnknownServices};
@@ -72,6 +72,7 @@ impl Herder {
         for (id, action) in first.into_iter().chain(then) {
             self.act(id, *action, wishes.remove(id), ctx);
         }
+        self.roster.pack();
     }
 
     fn act(&mut self, id: &ServiceId, action: Action, wish: Option<Wish>, ctx: &mut Context<Self>) {
@@ -145,24 +146,31 @@ impl Herder {
 
     /// The entry of a service that has a conf, with its file and its problems; with an actor as soon as there is a spec.
     fn enlist(&mut self, id: &ServiceId, wish: Wish, ctx: &mut Context<Self>) -> &mut Entry {
-        let life = |spec: &ServiceSpec, now| Lifecycle::of(Note::new(now), Rules::from(spec));
-        self.enlist_with(id, wish, life, ctx)
+        let rules = wish.spec.as_deref().map(|spec| self.rules(spec));
+        self.enlist_with(id, wish, |now| rules.map(|rules| Lifecycle::of(Note::new(now), rules)), ctx)
     }
 
     /// As [`Self::enlist`], with a lifecycle that another actor has driven.
     pub(super) fn enlist_as(&mut self, id: &ServiceId, wish: Wish, life: Lifecycle, ctx: &mut Context<Self>) {
         self.living += usize::from(may_still_end(&life));
-        self.enlist_with(id, wish, |_, _| life, ctx);
+        self.enlist_with(id, wish, |_| Some(life), ctx);
+    }
+
+    /// The rules of a spec. They are the same for all services as a rule, and then they are in memory once.
+    pub(super) fn rules(&self, spec: &ServiceSpec) -> Arc<Rules> {
+        let rules = Rules::from(spec);
+        let known = self.roster.children().next().map(|child| child.life.rules()).filter(|known| ***known == rules);
+        known.map_or_else(|| Arc::new(rules), Arc::clone)
     }
 
     fn enlist_with(
         &mut self,
         id: &ServiceId,
         wish: Wish,
-        life: impl FnOnce(&ServiceSpec, Moment) -> Lifecycle,
+        life: impl FnOnce(Moment) -> Option<Lifecycle>,
         ctx: &mut Context<Self>,
     ) -> &mut Entry {
-        let now = self.herd.clock.now();
+        let (now, parent) = (self.herd.clock.now(), self.parent(ctx));
         let entry = self.roster.entries.entry(id.clone()).or_insert_with(|| Entry {
             child: None,
             conf: PathBuf::new(),
@@ -173,10 +181,11 @@ impl Herder {
         entry.leaving = false;
         entry.conf = wish.conf;
         entry.problems = wish.problems;
-        if let (None, Some(spec)) = (&entry.child, wish.spec) {
-            let life = life(&spec, now);
-            let parent = ctx.address().recipient();
-            let actor = ServiceActor::new(Arc::clone(&spec), life.clone(), Rc::clone(&self.herd), parent);
+        if let (None, Some(spec)) = (&entry.child, wish.spec)
+            && let Some(life) = life(now)
+        {
+            let life = Arc::new(life);
+            let actor = ServiceActor::new(Arc::clone(&spec), Arc::clone(&life), Rc::clone(&self.herd), parent);
             entry.child = Some(Box::new(Child {
                 addr: actor.start(),
                 follows: Arc::clone(&spec),

@@ -11,7 +11,7 @@ use super::apply::Wish;
 use crate::conf::{AnyAccounts, Settings, lower};
 use crate::keeper::Inherited;
 use crate::model::{Moment, RunId, ServiceSpec, Wanted};
-use crate::policy::{Because, Lifecycle, Note, Phase, Rules};
+use crate::policy::{Because, Lifecycle, Note, Phase};
 use crate::process::Memo;
 
 /// Go on with these services where another herder left them.
@@ -41,6 +41,23 @@ impl Handler<TakeOver> for Herder {
     }
 }
 
+/// Whether this program understands what is remembered of a service: its note, and the conf that it was given last. Nothing
+/// is said against one of which nothing is remembered.
+///
+/// # Errors
+/// It does not: why, for people.
+pub(crate) fn understand(inherited: &Inherited) -> Result<(), String> {
+    let Inherited { service, origin, note, .. } = inherited;
+    if !note.is_empty() {
+        Note::from_bytes(note)
+            .map_err(|error| format!("{service}: what is remembered of it is not understood: {error}"))?;
+    }
+    if !origin.conf.is_empty() && Library::default().read(inherited).is_none() {
+        return Err(format!("{service}: its conf was accepted, and is not understood any more"));
+    }
+    Ok(())
+}
+
 impl Herder {
     fn inherit(&mut self, inherited: Inherited, library: &mut Library, ctx: &mut Context<Self>) {
         let Inherited { service, origin, note, runs, .. } = &inherited;
@@ -66,9 +83,10 @@ impl Herder {
             }
         }
         let present = note.phase.run();
-        let life = Lifecycle::of(note, Rules::from(&*spec));
+        let life = Lifecycle::of(note, self.rules(&spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
-        let memo = Memo { stop: spec.stop, origin: &spec.origin, note: &|| life.note().to_bytes() };
+        let note = || life.note().to_bytes();
+        let memo = Memo { stop: spec.stop, origin: &spec.origin, same_origin: false, note: &note };
         self.herd.spawner.keep(service, memo);
         for run in runs {
             if present == Some(run) {

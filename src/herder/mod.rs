@@ -17,7 +17,7 @@ mod news;
 mod roster;
 
 pub use actor::Herder;
-pub(crate) use inherit::TakeOver;
+pub(crate) use inherit::{TakeOver, understand};
 pub use load::Confs;
 pub use messages::{
     Applied, AwaitEnd, Command, Dismiss, End, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError,

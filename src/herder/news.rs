@@ -34,7 +34,7 @@ impl Handler<ServiceNews> for Herder {
                 if let Some(child) = self.roster.child_mut(&id) {
                     child.follows = spec;
                 }
-                self.changed(&id, *life, from, death);
+                self.changed(&id, life, from, death);
             }
             News::Exceeded { wait } => self.judge(&id, wait),
             News::Gone => self.left(&id, ctx),
@@ -44,7 +44,7 @@ impl Handler<ServiceNews> for Herder {
 }
 
 impl Herder {
-    fn changed(&mut self, id: &ServiceId, life: Lifecycle, from: State, death: Option<Death>) {
+    fn changed(&mut self, id: &ServiceId, life: Arc<Lifecycle>, from: State, death: Option<Death>) {
         let now = self.herd.clock.now();
         let Some(child) = self.roster.child_mut(id) else { return };
         let before = std::mem::replace(&mut child.life, life);
@@ -91,9 +91,9 @@ impl Herder {
     }
 
     fn replace_actor(&mut self, id: &ServiceId, ctx: &mut Context<Self>) {
-        let (herd, parent, now) = (Rc::clone(&self.herd), ctx.address().recipient(), self.herd.clock.now());
+        let (herd, parent, now) = (Rc::clone(&self.herd), self.parent(ctx), self.herd.clock.now());
         let Some(Entry { child: Some(child), leaving, .. }) = self.roster.entries.get_mut(id) else { return };
-        child.addr = ServiceActor::new(Arc::clone(&child.follows), child.life.clone(), herd, parent).start();
+        child.addr = ServiceActor::new(Arc::clone(&child.follows), Arc::clone(&child.life), herd, parent).start();
         child.replaced = Some(now);
         // What was on its way to the old one is lost with its mailbox; what is owed is known here.
         let changed = !Arc::ptr_eq(&child.follows, &child.spec);

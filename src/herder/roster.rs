@@ -38,7 +38,7 @@ pub(super) struct Child {
     /// The spec that the actor follows as far as it has told; the last good one may be on its way to it.
     pub(super) follows: Arc<ServiceSpec>,
     /// The lifecycle as last told.
-    pub(super) life: Lifecycle,
+    pub(super) life: Arc<Lifecycle>,
     /// When the actor was last replaced after a panic.
     pub(super) replaced: Option<Moment>,
     /// A state and a death that led to an exceeded intensity, until the verdict on it.
@@ -57,6 +57,12 @@ impl Roster {
     /// What the plan needs to know.
     pub(super) fn present(&self) -> BTreeMap<ServiceId, Present<'_>> {
         self.entries.iter().map(|(id, entry)| (id.clone(), entry.present())).collect()
+    }
+
+    /// Gives back the room that a map which grew service by service has left.
+    pub(super) fn pack(&mut self) {
+        // Made from what is sorted already, its nodes are full; else they are half empty.
+        self.entries = std::mem::take(&mut self.entries).into_iter().collect();
     }
 
     pub(super) fn knows(&self, id: &ServiceId) -> bool {

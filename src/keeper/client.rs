@@ -1,22 +1,25 @@
 //! The herder's end of the line: a spawner whose processes are the keeper's.
 
+mod upgrade;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdStream;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::frames;
+use super::handover::Outcome;
 use super::heritage;
-use super::notes::Notes;
-use super::wire::{self, Act, BadFrame, Incoming, Outgoing, Request, Step, Tell};
-use crate::model::{Ending, LaunchError, Limit, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
+use super::inherit::{Inheritance, Inherited, Line};
+use super::notes::{Notes, Text};
+use super::wire::{self, Act, Incoming, Outgoing, Request, Step, Tell};
+use crate::model::{Ending, LaunchError, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
 use crate::os::FIRST_GIVEN;
 use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 
@@ -26,54 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) const LISTENER: i32 = FIRST_GIVEN + 1;
 /// Where it finds the lock.
 pub(crate) const LOCK: i32 = FIRST_GIVEN + 2;
-
-/// Why there is no line to a keeper.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LineError {
-    /// This process was not made by a keeper, or that has gone.
-    #[error("cannot read from the keeper")]
-    Read(#[source] io::Error),
-    /// The keeper has gone.
-    #[error("the keeper has gone")]
-    Gone,
-    /// What it says means nothing.
-    #[error("the keeper says what it can't say")]
-    Bad(#[from] BadFrame),
-}
-
-/// What a new herder finds.
-#[derive(Debug)]
-pub(crate) struct Inheritance {
-    /// The keeper's process.
-    pub(crate) pid: u32,
-    /// Since when the daemon runs, in nanoseconds of the wall clock.
-    pub(crate) since_ns: u64,
-    /// The first part of its run ids.
-    pub(crate) herd: u64,
-    /// The first run number that is free.
-    pub(crate) next_run: u64,
-    /// A herder has answered in this keeper's life.
-    pub(crate) answered: bool,
-    /// The open files that the daemon was started with.
-    pub(crate) open_files: Option<Limit>,
-    /// Every service that is remembered.
-    pub(crate) services: Vec<Inherited>,
-}
-
-/// A service that is remembered.
-#[derive(Debug)]
-pub(crate) struct Inherited {
-    /// Its id.
-    pub(crate) service: ServiceId,
-    /// The state of its lifecycle, as it was given to [`Spawner::keep`].
-    pub(crate) note: Vec<u8>,
-    /// What its conf said.
-    pub(crate) origin: Origin,
-    /// The keeper has the texts of its conf: they are not from the journal.
-    pub(crate) keeper_has_texts: bool,
-    /// Its runs whose ends are not acknowledged.
-    pub(crate) runs: Vec<RunId>,
-}
 
 /// What somebody asked of the daemon by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,8 +62,11 @@ struct Desk {
     runs: HashMap<RunId, Known>,
     /// The journal; none where it can't be written, which is told at the start.
     notes: Option<Notes>,
-    /// The texts that the keeper has of each service that it knows.
-    origins: HashMap<ServiceId, Origin>,
+    /// What the journal is still to be given: to wake its thread takes time, which the services need first.
+    unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
+    /// How the last upgrade went, and whoever waits for the next one.
+    upgraded: Option<Outcome>,
+    upgrading: Option<oneshot::Sender<Outcome>>,
 }
 
 /// A run whose end is not acknowledged.
@@ -121,57 +79,6 @@ enum Listener {
     /// What it has not been told is kept until somebody listens.
     Nobody(Vec<Report>),
     Somebody(Reports),
-}
-
-/// Reads all that the keeper remembers. Blocks until it has said so.
-///
-/// # Errors
-/// There is no keeper, or none of this build.
-pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
-    let mut stream = StdStream::from(line);
-    let (mut incoming, mut services, mut heard) = (Incoming::default(), Vec::new(), 0);
-    loop {
-        while let Some(tell) = incoming.next()? {
-            heard += 1;
-            match tell {
-                Tell::Slot(slot) => services.extend(inherited(slot)),
-                Tell::Welcome(welcome) => {
-                    return Ok((inheritance(welcome, services), Line { stream, incoming, heard }));
-                }
-                Tell::Report(..) | Tell::Leaves(_) | Tell::Shutdown | Tell::Reload | Tell::Ping | Tell::Line { .. } => {
-                }
-            }
-        }
-        if incoming.read(&mut stream).map_err(LineError::Read)? == 0 {
-            return Err(LineError::Gone);
-        }
-    }
-}
-
-/// A line on which the beginning was heard.
-#[derive(Debug)]
-pub(crate) struct Line {
-    stream: StdStream,
-    incoming: Incoming,
-    heard: u64,
-}
-
-fn inherited(slot: wire::Slot) -> Option<Inherited> {
-    let wire::Slot { service, note, conf, settings, runs } = slot;
-    Some(Inherited {
-        // It came from an id.
-        service: service.parse().ok()?,
-        note,
-        origin: Origin { conf: conf.into(), settings: settings.into() },
-        keeper_has_texts: true,
-        runs: runs.into_iter().map(RunId::from).collect(),
-    })
-}
-
-fn inheritance(welcome: wire::Welcome, services: Vec<Inherited>) -> Inheritance {
-    let wire::Welcome { pid, since_ns, herd, next_run, answered, open_files } = welcome;
-    let open_files = open_files.map(|(soft, hard)| Limit { soft: frames::unbound(soft), hard: frames::unbound(hard) });
-    Inheritance { pid, since_ns, herd, next_run, answered, open_files, services }
 }
 
 impl Client {
@@ -202,11 +109,9 @@ impl Client {
             said_heard: 0,
             runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
             notes,
-            origins: services
-                .iter()
-                .filter(|service| service.keeper_has_texts)
-                .map(|service| (service.service.clone(), service.origin.clone()))
-                .collect(),
+            unwritten: Vec::new(),
+            upgraded: inheritance.upgraded.clone(),
+            upgrading: None,
         };
         let client = Self {
             desk: Rc::new(RefCell::new(desk)),
@@ -232,6 +137,7 @@ impl Client {
 
     /// Writes what is to be found by a next life, for a process that is about to become another one.
     pub(crate) fn flush(&self) {
+        self.desk.borrow_mut().write_down();
         if let Some(notes) = &self.desk.borrow().notes
             && let Err(error) = notes.flush_blocking(PATIENCE)
         {
@@ -269,6 +175,8 @@ impl Client {
             tokio::select! {
                 ready = stream.readable() => {
                     there = ready.is_ok() && self.hear(&stream, &mut incoming, &wish);
+                    // What the services make of it is said together with its having been heard: the keeper wakes up once.
+                    after_others().await;
                 }
                 () = self.wake.notified() => {}
                 // An error is told by reading, too.
@@ -303,7 +211,6 @@ impl Client {
             }
         }
         incoming.rest();
-        self.wake.notify_one();
         true
     }
 
@@ -318,6 +225,7 @@ impl Client {
             Tell::Leaves(leaves) => self.net.set(if leaves { Net::Cgroup } else { Net::Subreaper }),
             Tell::Shutdown => _ = wish.send(Wish::Shutdown),
             Tell::Reload => _ = wish.send(Wish::Reload),
+            Tell::Upgraded(outcome) => self.hear_of_upgrade(outcome),
             Tell::Line { error: true, text } => log::error!("{text}"),
             Tell::Line { error: false, text } => log::info!("{text}"),
             Tell::Ping | Tell::Slot(_) | Tell::Welcome(_) => {}
@@ -353,9 +261,10 @@ impl Client {
             match stream.try_write(desk.outgoing.unsent()) {
                 Ok(count) => desk.outgoing.sent(count),
                 // Full, or broken, which its end will tell.
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        desk.write_down();
         self.said.notify_waiters();
     }
 }
@@ -363,17 +272,17 @@ impl Client {
 impl Spawner for Client {
     fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
         let mut desk = self.desk.borrow_mut();
-        let (texts, note) = (desk.news_of(service, memo.origin), (memo.note)());
-        if let Some(notes) = &desk.notes {
-            notes.put(service, &note, Some(heritage::texts(memo.origin)));
-        }
+        let Origin { conf, settings } = memo.origin;
+        let texts = (!memo.same_origin).then(|| (conf.to_string(), settings.to_string()));
+        let note = (memo.note)();
+        desk.unwritten.push((service.clone(), note.clone(), heritage::texts(memo.origin)));
         desk.open(service).memo = Some(wire::Memo { stop: memo.stop.into(), note, texts });
         self.wake.notify_one();
     }
 
     fn forget(&self, service: &ServiceId) {
         let mut desk = self.desk.borrow_mut();
-        desk.origins.remove(service);
+        desk.write_down();
         if let Some(notes) = &desk.notes {
             notes.remove(service);
         }
@@ -382,7 +291,9 @@ impl Spawner for Client {
     }
 
     fn kept(&self) -> Kept {
-        let written = self.desk.borrow().notes.as_ref().map(Notes::written);
+        let mut desk = self.desk.borrow_mut();
+        desk.write_down();
+        let written = desk.notes.as_ref().map(Notes::written);
         Box::pin(async move {
             let Some(written) = written else { return };
             match tokio::time::timeout(PATIENCE, written).await {
@@ -464,19 +375,27 @@ impl Desk {
         }
     }
 
-    /// The texts of a service where the keeper has others.
-    fn news_of(&mut self, service: &ServiceId, origin: &Origin) -> Option<(String, String)> {
-        let known = self.origins.get(service);
-        let same = |known: &Origin| {
-            Arc::ptr_eq(&known.conf, &origin.conf) && Arc::ptr_eq(&known.settings, &origin.settings)
-                || known.conf == origin.conf && known.settings == origin.settings
-        };
-        if known.is_some_and(same) {
-            return None;
+    /// Gives the journal what there is for it.
+    fn write_down(&mut self) {
+        for (service, note, text) in std::mem::take(&mut self.unwritten) {
+            if let Some(notes) = &self.notes {
+                notes.put(service, note, Some(text));
+            }
         }
-        self.origins.insert(service.clone(), origin.clone());
-        Some((origin.conf.to_string(), origin.settings.to_string()))
     }
+}
+
+/// Comes back once every task that is ready now has had its turn.
+async fn after_others() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Reads without waiting.

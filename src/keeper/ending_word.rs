@@ -7,6 +7,7 @@ const KILLED: u8 = 2;
 const DUMPED: u8 = 3;
 const NOT_LAUNCHED: u8 = 4;
 const LOST: u8 = 5;
+const OOM_KILLED: u8 = 6;
 
 /// The word for an ending: what it was, a byte of detail, an error number. Never 0.
 pub(super) fn to_word(ending: Ending) -> u32 {
@@ -19,6 +20,7 @@ pub(super) fn to_word(ending: Ending) -> u32 {
         Ending::NotLaunched(LaunchError { stage, errno }) => {
             (NOT_LAUNCHED, stage as u8, u16::try_from(errno).unwrap_or_default())
         }
+        Ending::OomKilled => (OOM_KILLED, 0, 0),
         Ending::Lost => (LOST, 0, 0),
     };
     u32::from(kind) << 24 | u32::from(detail) << 16 | u32::from(errno)
@@ -36,6 +38,7 @@ pub(super) fn from_word(word: u32) -> Option<Ending> {
         EXITED => Some(Ending::Exited(detail)),
         KILLED => killed(false),
         DUMPED => killed(true),
+        OOM_KILLED => Some(Ending::OomKilled),
         NOT_LAUNCHED => Stage::from_number(detail).map(|stage| Ending::NotLaunched(LaunchError { stage, errno })),
         _ => None,
     };
@@ -54,7 +57,9 @@ mod tests {
         let failed = Stage::ALL.iter().flat_map(|(stage, _)| {
             [0, libc::ENOENT, 4095].map(|errno| Ending::NotLaunched(LaunchError { stage: *stage, errno }))
         });
-        for ending in (0..=u8::MAX).map(Ending::Exited).chain(killed).chain(failed).chain([Ending::Lost]) {
+        for ending in
+            (0..=u8::MAX).map(Ending::Exited).chain(killed).chain(failed).chain([Ending::OomKilled, Ending::Lost])
+        {
             assert_eq!(from_word(to_word(ending)), Some(ending));
         }
         assert_eq!(from_word(0), None);

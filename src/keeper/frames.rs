@@ -38,7 +38,7 @@ pub(super) fn signal(number: u8) -> Result<Signal, Meaningless> {
     Signal::from_number(number.into()).map_err(|_| Meaningless)
 }
 
-fn stage(number: u8) -> Result<Stage, Meaningless> {
+pub(super) fn stage(number: u8) -> Result<Stage, Meaningless> {
     Stage::from_number(number).ok_or(Meaningless)
 }
 
@@ -156,6 +156,7 @@ impl From<Ending> for wire::Ending {
             Ending::Killed { signal, core } => Self::Killed { signal: signal_number(signal), core },
             Ending::NotLaunched(LaunchError { stage, errno }) => Self::NotLaunched { stage: stage as u8, errno },
             Ending::Lost => Self::Lost,
+            Ending::OomKilled => Self::OomKilled,
         }
     }
 }
@@ -171,6 +172,7 @@ impl TryFrom<wire::Ending> for Ending {
                 Self::NotLaunched(LaunchError { stage: stage(number)?, errno })
             }
             wire::Ending::Lost => Self::Lost,
+            wire::Ending::OomKilled => Self::OomKilled,
         })
     }
 }

@@ -1,12 +1,15 @@
 //! The herder as a process: how it is made, and what is known of its end.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::model::{Ending, Signal, StopScope};
-use crate::os::{self, Executable, Process};
+use crate::os::{self, Executable, Output, Process};
+
+/// The word that makes a herder of this program.
+const HERDER: &CStr = c"--herder";
 
 /// How herders are made.
 pub(crate) struct HerderProgram {
@@ -22,6 +25,15 @@ pub(crate) struct HerderProgram {
 pub(super) struct HerderProcess(Process);
 
 impl HerderProgram {
+    /// The argument vector of another role at the same places.
+    pub(super) fn argv_of(&self, role: &[CString]) -> Vec<CString> {
+        let words = self.argv.iter().flat_map(|word| match word.as_c_str() == HERDER {
+            true => role.to_vec(),
+            false => vec![word.clone()],
+        });
+        words.collect()
+    }
+
     /// Makes a herder with its end of the line, the control listener and the lock.
     ///
     /// # Errors
@@ -33,7 +45,8 @@ impl HerderProgram {
     ) -> io::Result<(HerderProcess, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = OwnedFd::from(theirs);
-        let process = os::start_role(&self.executable, &self.argv, &self.env, &[theirs.as_fd(), listener, lock])?;
+        let given = [theirs.as_fd(), listener, lock];
+        let process = os::start_role(&self.executable, &self.argv, &self.env, &given, Output::Shared)?;
         Ok((HerderProcess(process), ours))
     }
 }

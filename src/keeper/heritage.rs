@@ -4,12 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client::{Inheritance, Inherited};
-use super::notes::{Header, Kept, Recalled};
+use super::inherit::{Inheritance, Inherited};
+use super::notes::{Header, Kept, Recalled, Text};
 use crate::model::{Origin, ServiceId};
-
-/// Stands between a conf and the settings that it was read with. No text of either has it.
-const BETWEEN: u8 = 0;
 
 impl Inheritance {
     /// Adds what the journal says of this boot and the keeper does not know.
@@ -20,7 +17,6 @@ impl Inheritance {
             if let (true, Some(kept)) = (service.note.is_empty(), told.remove(&service.service)) {
                 service.note = kept.note;
                 service.origin = origin(kept.conf.as_deref());
-                service.keeper_has_texts = false;
             }
         }
         if self.answered {
@@ -34,7 +30,6 @@ impl Inheritance {
                     service,
                     note: kept.note,
                     origin: origin(kept.conf.as_deref()),
-                    keeper_has_texts: false,
                     runs: Vec::new(),
                 })
                 .collect::<Vec<_>>(),
@@ -46,21 +41,17 @@ impl Inheritance {
     }
 }
 
-/// The texts of a conf as the journal keeps them. Without settings they are the conf itself, and not a copy of it.
-pub(super) fn texts(origin: &Origin) -> Arc<[u8]> {
-    if origin.settings.is_empty() {
-        return Arc::clone(&origin.conf).into();
-    }
-    [origin.conf.as_bytes(), &[BETWEEN], origin.settings.as_bytes()].concat().into()
+/// The texts of a conf as the journal keeps them: the spec's own, and no copies of them.
+pub(super) fn texts(origin: &Origin) -> Text {
+    let settings = Some(&origin.settings).filter(|settings| !settings.is_empty());
+    Text::new(Arc::clone(&origin.conf).into(), settings.map(|settings| Arc::clone(settings).into()))
 }
 
 fn origin(texts: Option<&[u8]>) -> Origin {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
     let Some(texts) = texts else { return Origin::default() };
-    match texts.iter().position(|byte| *byte == BETWEEN) {
-        Some(at) => Origin { conf: text(&texts[..at]), settings: text(&texts[at + 1..]) },
-        None => Origin { conf: text(texts), ..Origin::default() },
-    }
+    let (conf, settings) = Text::parts(texts);
+    Origin { conf: text(conf), settings: text(settings.unwrap_or_default()) }
 }
 
 #[cfg(test)]
@@ -71,7 +62,7 @@ mod tests {
     fn texts_read_back_as_they_were_kept() {
         for (conf, settings) in [("{}", ""), ("{\"cmd\":\"ä\"}", "{\"env\":{}}"), ("", ""), ("", "x")] {
             let kept = Origin { conf: conf.into(), settings: settings.into() };
-            let read = origin(Some(&texts(&kept)));
+            let read = origin(Some(&texts(&kept).joined()));
             assert_eq!((&*read.conf, &*read.settings), (conf, settings));
         }
     }

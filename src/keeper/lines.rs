@@ -43,6 +43,14 @@ pub(super) fn next() -> Option<Line> {
     LINES.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
 }
 
+/// Lines that nobody could be told after all, before the others: whether it is an error, and its text.
+pub(super) fn put_back(lines: Vec<(bool, String)>) {
+    let mut waiting = LINES.0.lock().unwrap_or_else(PoisonError::into_inner);
+    for (error, text) in lines.into_iter().rev() {
+        waiting.push_front(Line { error, text });
+    }
+}
+
 impl Log for Lines {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= Level::Info

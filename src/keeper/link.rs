@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
+use super::handover::Outcome;
 use super::lines;
 use super::slots::Slots;
 use super::wire::{BadFrame, Incoming, Outgoing, Request, Tell, Welcome};
@@ -20,6 +21,7 @@ pub(super) struct Link {
     /// What is still to be told of the beginning, in reverse.
     slots: Vec<Rc<str>>,
     welcome: Option<Welcome>,
+    upgraded: Option<Outcome>,
     wishes: Wishes,
     /// What it was told of the services' cgroups.
     told_leaves: bool,
@@ -49,9 +51,20 @@ impl Link {
             outgoing,
             slots: services,
             welcome: Some(welcome),
+            upgraded: None,
             wishes: Wishes::default(),
             told_leaves: false,
         })
+    }
+
+    /// How the last upgrade went is to be told as soon as there is room.
+    pub(super) fn upgraded(&mut self, outcome: Outcome) {
+        self.upgraded = Some(outcome);
+    }
+
+    /// Whether there was no room for all that is to be told.
+    pub(super) fn is_full(&self) -> bool {
+        !self.outgoing.unsent().is_empty()
     }
 
     /// Something is to be told as soon as there is room.
@@ -111,6 +124,9 @@ impl Link {
     }
 
     fn next(&mut self, slots: &mut Slots) -> Option<Tell> {
+        if let Some(outcome) = self.upgraded.take() {
+            return Some(Tell::Upgraded(outcome));
+        }
         while let Some(service) = self.slots.pop() {
             if let Some(slot) = slots.told(&service) {
                 return Some(Tell::Slot(slot));

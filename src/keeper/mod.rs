@@ -13,22 +13,29 @@ mod ending_word;
 mod evidence;
 mod farewell;
 mod frames;
+mod handover;
 mod herder;
 mod heritage;
+mod inherit;
 mod lines;
 mod link;
 mod notes;
+mod preflight;
 mod run;
 mod run_table;
 mod slots;
+mod take_over;
 mod trees;
 mod watch;
 mod wire;
 
-pub(crate) use client::{Client, Inheritance, Inherited, LISTENER, LOCK, Line, LineError, Wish, inherit};
+pub(crate) use client::{Client, LISTENER, LOCK, Wish};
+pub(crate) use handover::{BadHandover, Handover, Outcome};
 pub(crate) use herder::HerderProgram;
+pub(crate) use inherit::{Inheritance, Inherited, Line, LineError, inherit};
 pub(crate) use notes::{Header, Notes};
-pub(crate) use run::{Ended, Keeper, Parts};
+pub(crate) use preflight::{Answer, STATE};
+pub(crate) use run::{Arrival, Ended, Keeper, Parts};
 pub(crate) use run_table::{RunTable, TableError};
 
 #[cfg(test)]

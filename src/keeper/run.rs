@@ -1,32 +1,41 @@
 //! The keeper itself: one loop that waits for signals, for its children, for what they do before they execute, and for
 //! the herder.
 
+mod shutdown;
+mod trial;
+mod upgrade;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::door::{self, DOOR, Door};
-use super::evidence::{self, Evidence};
-use super::farewell::{self, Farewell};
 use super::frames;
+use super::handover::Outcome;
 use super::herder::{HerderProcess, HerderProgram};
 use super::lines;
 use super::link::Link;
-use super::run_table::{Found, Record, RunTable};
+use super::run_table::{Found, RunTable};
 use super::slots::Slots;
+use super::take_over::take_over;
 use super::trees::Trees;
-use super::watch::{Due, Watch};
+use super::watch::{self, Due, Watch};
 use super::wire::{Request, Welcome};
 use crate::model::{Ending, Moment};
 use crate::os::{self, Epoll, Events, Signals, Taken};
+use crate::process::LAUNCH_LIMIT;
 use crate::process::children::{EndBy, Table};
-use crate::process::{LAUNCH_LIMIT, Whom};
 
-/// A repeated request for the end counts as the second one only after this time.
-const SECOND: Duration = Duration::from_secs(1);
-/// How long a process may take to be executed before nothing more is made of it.
-const EXEC_PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) use trial::Arrival;
+
+use shutdown::Shutdown;
+use upgrade::Upgrade;
+
+/// So many requests leave memory behind that is worth giving back.
+const BURST: u32 = 200;
+/// A burst is over when nothing has happened for so long.
+const QUIET: Duration = Duration::from_millis(300);
 const SIGNALS: u64 = u64::MAX;
 const LINK: u64 = u64::MAX - 1;
 
@@ -52,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) ending: bool,
     /// Called once, when a herder answers for the first time.
     pub(crate) on_ready: Box<dyn FnOnce()>,
+    /// What the program left that this one has taken the place of.
+    pub(crate) arrival: Option<Rc<Arrival>>,
 }
 
 /// The process that owns the services' processes.
@@ -68,24 +79,24 @@ pub(crate) struct Keeper {
     herder: Option<HerderProcess>,
     link: Option<Link>,
     watch: Watch,
+    /// Requests since memory was last given back.
+    requests: u32,
     shutdown: Option<Shutdown>,
     /// A herder has answered in this life.
     answered: bool,
-    /// The herd has ended, and so does the keeper as soon as the herder has.
-    over: bool,
+    /// Since when the herd has ended: so does the keeper as soon as the herder has.
+    over: Option<Moment>,
     /// Its services run on, for the next daemon to find.
     left: bool,
     /// The exit code of a first herder that could not begin.
     never_began: Option<u8>,
-}
-
-/// The end of the herd was asked for.
-struct Shutdown {
-    since: Moment,
-    /// A herder has heard of it.
-    taken_over: bool,
-    /// No herder has: the keeper ends the services itself.
-    own: Option<Farewell>,
+    /// What the program left that this one has taken the place of, until that is settled.
+    arrival: Option<Rc<Arrival>>,
+    /// Another program is about to take this one's place.
+    upgrade: Option<Upgrade>,
+    /// How the last upgrade went, and whether the herder knows.
+    upgraded: Option<Outcome>,
+    upgrade_told: bool,
 }
 
 /// How a keeper's life ended.
@@ -107,7 +118,8 @@ impl Keeper {
         if let Err(error) = os::tree::become_subreaper() {
             log::warn!("what leaves its group is not found when a service ends: {error}");
         }
-        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, ending, on_ready } = parts;
+        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, ending, on_ready, arrival } =
+            parts;
         let beginning = Welcome {
             pid: std::process::id(),
             since_ns,
@@ -121,8 +133,16 @@ impl Keeper {
         let table = Table::new(Rc::clone(&epoll), EndBy::Sigchld, LAUNCH_LIMIT);
         let (lock, trees) = (Rc::new(lock), Trees::new(Rc::clone(&epoll), herd));
         let mut slots = Slots::new(table, records.0, trees, Rc::clone(&lock), next_run);
-        take_over(records.1, &mut slots)?;
+        match &arrival {
+            Some(arrival) => arrival.unpack(&mut slots, records.1)?,
+            None => take_over(records.1, &mut slots)?,
+        }
         Ok(Self {
+            upgraded: arrival.as_deref().map(Arrival::outcome),
+            answered: arrival.is_some(),
+            arrival,
+            upgrade: None,
+            upgrade_told: false,
             slots,
             program,
             door: Door::new(listener.into(), Rc::clone(&epoll)),
@@ -135,8 +155,9 @@ impl Keeper {
             link: None,
             watch: Watch::new(clock()),
             shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
-            answered: false,
-            over: false,
+            // What the start left is worth as much as what a burst does.
+            requests: BURST,
+            over: None,
             left: false,
             never_began: None,
             clock,
@@ -154,6 +175,7 @@ impl Keeper {
     /// The system does not let it wait any more.
     pub(crate) fn run(&mut self) -> io::Result<Ended> {
         let mut events = Events::default();
+        self.arrive();
         loop {
             self.expire();
             self.speak();
@@ -165,7 +187,9 @@ impl Keeper {
             }
             let epoll = Rc::clone(&self.epoll);
             let wait = self.wait();
+            let mut quiet = true;
             for number in epoll.wait(&mut events, wait)? {
+                quiet = false;
                 match number {
                     SIGNALS => self.take_signals(),
                     LINK => self.listen(),
@@ -174,7 +198,17 @@ impl Keeper {
                     process => self.slots.happened(process),
                 }
             }
+            if quiet && self.is_after_burst() {
+                self.slots.rest();
+                os::give_back();
+                self.requests = 0;
+            }
         }
+    }
+
+    /// Whether memory is to be given back once nothing happens. With nothing to give back there is no timer.
+    fn is_after_burst(&self) -> bool {
+        self.requests >= BURST
     }
 
     fn now(&self) -> Moment {
@@ -185,11 +219,14 @@ impl Keeper {
     fn wait(&mut self) -> Option<Duration> {
         let now = self.now();
         let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
-        // No herder is started any more by a keeper that ends the services itself.
-        let herder = self.watch.deadline().filter(|_| !self.ends_services());
-        let own = herder.into_iter().chain(shutdown).chain(self.door_opens()).min().map(|due| due - now);
+        let over = self.over.map(|since| since + watch::PATIENCE);
+        let herder = self.watch.deadline().filter(|_| !self.leaves());
+        let upgrade = self.upgrade.as_ref().map(Upgrade::deadline);
+        let own = herder.into_iter().chain(upgrade).chain(shutdown).chain(self.door_opens()).chain(over);
+        let own = own.min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
-        own.into_iter().chain(launch).min()
+        let tidy = self.is_after_burst().then_some(QUIET);
+        own.into_iter().chain(launch).chain(tidy).min()
     }
 
     /// When the keeper answers clients itself.
@@ -205,9 +242,15 @@ impl Keeper {
         if self.watch.hopeless().is_some_and(|at| at <= now) {
             self.door.open();
         }
+        if self.over.is_some_and(|since| now >= since + watch::PATIENCE) {
+            // It has said its last word, and does not end.
+            self.over = Some(now);
+            self.kill_herder();
+        }
+        self.go_on_with_upgrade(now);
         match self.watch.due(now) {
             Due::Nothing => {}
-            Due::Start if self.ends_services() || self.over => {}
+            Due::Start if self.leaves() => {}
             Due::Start => self.start_herder(now),
             Due::Kill => {
                 log::error!("the herder has not listened for 10 seconds: it is replaced");
@@ -228,6 +271,9 @@ impl Keeper {
         if let Err(error) = self.try_start_herder() {
             log::error!("cannot make a herder: {error}");
             self.door.note(format!("cannot make its process: {error}"));
+            if let Some(deaf) = self.herder.take() {
+                deaf.kill();
+            }
             self.watch.ended(now);
         }
     }
@@ -237,6 +283,7 @@ impl Keeper {
         self.herder = Some(herder);
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;
+        self.upgrade_told = false;
         if let Some(shutdown) = &mut self.shutdown {
             if shutdown.taken_over {
                 // The one that knew of it has ended in the middle of it. Herders that end before they know of it do not make
@@ -283,6 +330,8 @@ impl Keeper {
     fn child_ended(&mut self, pid: i32) {
         if self.herder.as_ref().is_some_and(|herder| herder.pid() == pid) {
             self.herder_changed();
+        } else if self.is_preflight(pid) {
+            self.preflight_ended();
         } else if !self.slots.reap(pid) {
             // An orphan that became ours; for a child that is long reaped, it does nothing.
             os::reap_stranger(pid);
@@ -302,7 +351,7 @@ impl Keeper {
                 self.listen();
                 self.unlink();
                 self.watch.ended(self.now());
-                if !self.over {
+                if self.over.is_none() && !self.leaves() {
                     self.mourn(ending);
                 }
             }
@@ -350,7 +399,7 @@ impl Keeper {
             (Ok(true), None) => {
                 // It has nothing more to say. If it lives, it does so without a keeper, which is of no use to anybody.
                 self.unlink();
-                if !self.over {
+                if self.over.is_none() {
                     self.kill_herder();
                 }
             }
@@ -366,6 +415,7 @@ impl Keeper {
     }
 
     fn take(&mut self, request: Request) -> Result<(), frames::Meaningless> {
+        self.requests = self.requests.saturating_add(1);
         match request {
             Request::Step(step) => self.slots.take(step)?,
             Request::Forget(service) => self.slots.forget(&service),
@@ -378,7 +428,11 @@ impl Keeper {
                     on_ready();
                 }
             }
-            Request::Over { left } => (self.over, self.left) = (true, left),
+            Request::Over { left } => {
+                (self.over, self.left) = (Some(self.now()), left);
+                self.watch.rest();
+            }
+            Request::Upgrade(path) => self.begin_upgrade(path),
         }
         Ok(())
     }
@@ -390,43 +444,11 @@ impl Keeper {
             // Nobody hears it any more; the next herder shall.
             return;
         }
-        let Self { link: Some(link), slots, watch, .. } = self else { return };
+        let Self { link: Some(link), slots, watch, upgraded, upgrade_told, .. } = self else { return };
+        if let (Some(outcome), false) = (upgraded, std::mem::replace(upgrade_told, true)) {
+            link.upgraded(outcome.clone());
+        }
         link.write(slots, || watch.told(now));
-    }
-
-    fn ask_for_the_end(&mut self) {
-        let now = self.now();
-        match &mut self.shutdown {
-            None => self.shutdown = Some(Shutdown { since: now, taken_over: false, own: None }),
-            Some(Shutdown { since, own: Some(own), .. }) if now - *since >= SECOND => own.hurry(now),
-            Some(_) => {}
-        }
-        self.wish(|wishes| wishes.shutdown = true);
-    }
-
-    /// Whether the keeper ends the services itself.
-    fn ends_services(&self) -> bool {
-        self.shutdown.as_ref().is_some_and(|shutdown| shutdown.own.is_some())
-    }
-
-    /// Ends the services itself where no herder does it.
-    fn end_services(&mut self, now: Moment) {
-        let Some(shutdown) = &mut self.shutdown else { return };
-        if shutdown.own.is_none() && !shutdown.taken_over && now >= shutdown.since + farewell::PATIENCE {
-            log::error!("no herder has taken over the shutdown: the keeper ends the services itself");
-            let (own, signals) = Farewell::begin(&self.slots.living(), now);
-            shutdown.own = Some(own);
-            for (run, signal) in signals {
-                self.slots.signal(run, signal, Whom::Main);
-            }
-            self.kill_herder();
-            return;
-        }
-        if let Some(own) = &mut shutdown.own {
-            for run in own.due(now) {
-                self.slots.signal(run, crate::model::Signal::KILL, Whom::Tree);
-            }
-        }
     }
 
     fn ended(&self) -> Option<Ended> {
@@ -434,47 +456,10 @@ impl Keeper {
         if let (true, Some(code)) = (alone, self.never_began) {
             return Some(Ended::NeverBegan(code));
         }
-        if self.over && alone {
+        if self.over.is_some() && alone {
             return Some(Ended::Done);
         }
         let own = self.shutdown.as_ref()?.own.as_ref()?;
         (alone && (self.slots.living().is_empty() || own.is_over(self.now()))).then_some(Ended::Done)
-    }
-}
-
-/// Takes over what an earlier keeper left.
-fn take_over(found: Found, slots: &mut Slots) -> io::Result<()> {
-    if let Some(why) = found.distrusted {
-        log::warn!("what an earlier daemon left is not looked at: {why}");
-    }
-    for record in found.records {
-        let evidence = settled(&record)?;
-        if let Evidence::Alive(_) = evidence {
-            log::info!("{}: {:?} lives on, pid {}", record.service, record.run, record.pid.unwrap_or_default());
-        }
-        slots.adopt(record, evidence);
-    }
-    Ok(())
-}
-
-/// Looks until there is something to see: at the moment when it is executed a process has no environment. That moment is
-/// over soon, or the process hangs, and then it is as good as one that never came to it.
-fn settled(record: &Record) -> io::Result<Evidence> {
-    let begun = Instant::now();
-    loop {
-        match evidence::examine(record)? {
-            Evidence::NotYet if begun.elapsed() < EXEC_PATIENCE => std::thread::yield_now(),
-            evidence => return Ok(evidence),
-        }
-    }
-}
-
-impl Shutdown {
-    fn deadline(&self) -> Option<Moment> {
-        match &self.own {
-            Some(own) => Some(own.deadline()),
-            None if self.taken_over => None,
-            None => Some(self.since + farewell::PATIENCE),
-        }
     }
 }

@@ -1,9 +1,15 @@
 //! One slot a service: what is remembered of it, and its run.
 
+mod handover;
+
+pub(super) use handover::check;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
+
+use smallvec::SmallVec;
 
 use super::evidence::Evidence;
 use super::frames::{self, Meaningless};
@@ -33,7 +39,8 @@ pub(super) struct Slots {
     trees: Trees,
     /// Held by every launch until it executes its program.
     lock: Rc<OwnedFd>,
-    slots: BTreeMap<Rc<str>, Slot>,
+    /// Boxed, since a map has room for nearly twice as many as there are in it.
+    slots: BTreeMap<Rc<str>, Box<Slot>>,
     /// Whose runs those are that are not acknowledged. A slot may have several, of which one at most lives.
     owners: HashMap<RunId, Rc<str>>,
     /// Runs that were acknowledged before they had ended here: a herder knew of it from an earlier life.
@@ -49,11 +56,13 @@ struct Slot {
     note: Box<[u8]>,
     conf: Box<str>,
     settings: Rc<str>,
-    /// Runs whose ends are not acknowledged.
-    runs: Vec<RunId>,
+    /// Runs whose ends are not acknowledged: one as a rule, and then it takes no memory of its own.
+    runs: SmallVec<[RunId; 1]>,
     /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
     in_leaf: bool,
     began: u64,
+    /// Processes in its leaf that the kernel had killed for want of memory by then.
+    oom_kills: u64,
     /// Its record in the run table, from its first launch on.
     place: Option<Place>,
 }
@@ -123,6 +132,10 @@ impl Slots {
             let Some(service) = owners.get(&run) else { continue };
             let Some(slot) = slots.get(service) else { continue };
             let Ok(id) = service.parse() else { continue };
+            let by_kill = Some(Ending::Killed { signal: Signal::KILL, core: false });
+            if slot.in_leaf && table.ending(run) == by_kill && trees.oom_kills(&id) > slot.oom_kills {
+                table.amend(run, Ending::OomKilled);
+            }
             if scope == StopScope::Main {
                 continue;
             }
@@ -164,6 +177,13 @@ impl Slots {
         known
     }
 
+    /// Gives back what only a burst needs.
+    pub(super) fn rest(&mut self) {
+        self.table.rest();
+        // Made from what is sorted already, the map's nodes are full; else they are half empty.
+        self.slots = std::mem::take(&mut self.slots).into_iter().collect();
+    }
+
     /// No run that was launched here has this number, or a higher one.
     pub(super) fn next_run(&self) -> u64 {
         self.next_run
@@ -182,7 +202,7 @@ impl Slots {
     /// A service has left the herd. One of which something still lives, or of which an end was not heard, stays.
     pub(super) fn forget(&mut self, service: &str) {
         if self.slots.get(service).is_some_and(|slot| slot.runs.is_empty())
-            && let Some(Slot { place: Some(place), .. }) = self.slots.remove(service)
+            && let Some(place) = self.slots.remove(service).and_then(|slot| slot.place)
         {
             self.records.release(place);
             if let Ok(service) = service.parse() {
@@ -251,7 +271,7 @@ impl Slots {
             return Rc::clone(known);
         }
         let service: Rc<str> = service.into();
-        self.slots.insert(Rc::clone(&service), Slot::default());
+        self.slots.insert(Rc::clone(&service), Box::default());
         service
     }
 
@@ -323,6 +343,7 @@ impl Slots {
         let Self { table, records, lock, slots, owners, next_run, .. } = self;
         let Some(slot) = slots.get_mut(service) else { return Ok(()) };
         (slot.in_leaf, slot.began) = (leaf.is_some(), ticks());
+        slot.oom_kills = leaf.as_ref().and_then(Leaf::oom_kills).unwrap_or(0);
         let room = slot.make_room(service, table, records);
         slot.runs.push(run);
         owners.insert(run, Rc::clone(service));

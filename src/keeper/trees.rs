@@ -96,9 +96,20 @@ impl Trees {
         place.leaf(service).inspect_err(|error| log::error!("{service}: cannot make its cgroup: {error}")).ok()
     }
 
+    /// Goes on with the leaves of the program before.
+    pub(super) fn open_again(&mut self) {
+        self.place(|_| true);
+    }
+
     /// Whether services get leaves.
     pub(super) fn has_leaves(&self) -> bool {
         matches!(self.leaves, Leaves::Usable(_))
+    }
+
+    /// How many processes in a service's leaf the kernel has killed for want of memory so far; 0 where it does not count.
+    pub(super) fn oom_kills(&self, service: &ServiceId) -> u64 {
+        let Leaves::Usable(place) = &self.leaves else { return 0 };
+        place.existing(service).ok().flatten().and_then(|leaf| leaf.oom_kills()).unwrap_or(0)
     }
 
     /// The leaf of an adopted run, if it is in one.

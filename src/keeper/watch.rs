@@ -38,6 +38,8 @@ enum Phase {
     Answering,
     /// It was killed, and its end has not come yet.
     Killed { answered: bool },
+    /// There will be none any more.
+    Over,
 }
 
 /// What is due.
@@ -89,8 +91,18 @@ impl Watch {
         }
     }
 
+    /// No further one is started.
+    pub(super) fn rest(&mut self) {
+        self.phase = Phase::Over;
+        self.unheard_since = None;
+        self.failing_since = None;
+    }
+
     /// It was killed for not listening.
     pub(super) fn killed(&mut self) {
+        if self.phase == Phase::Over {
+            return;
+        }
         self.phase = Phase::Killed { answered: self.phase == Phase::Answering };
         self.unheard_since = None;
     }
@@ -102,6 +114,9 @@ impl Watch {
 
     /// It has ended. One that had answered is replaced at once, however it ended.
     pub(super) fn ended(&mut self, now: Moment) {
+        if self.phase == Phase::Over {
+            return;
+        }
         let answered = matches!(self.phase, Phase::Answering | Phase::Killed { answered: true });
         let wait = if answered { Duration::ZERO } else { self.next_wait };
         if !answered {
@@ -122,7 +137,7 @@ impl Watch {
         match self.phase {
             Phase::Away { until } => Some(until),
             Phase::Starting | Phase::Answering => self.unheard_since.map(|since| since + PATIENCE),
-            Phase::Killed { .. } => None,
+            Phase::Killed { .. } | Phase::Over => None,
         }
     }
 
@@ -138,7 +153,7 @@ impl Watch {
             (_, Some(deadline)) if now < deadline => Due::Nothing,
             (Phase::Away { .. }, Some(_)) => Due::Start,
             (Phase::Starting | Phase::Answering, Some(_)) => Due::Kill,
-            (Phase::Killed { .. }, Some(_)) => Due::Nothing,
+            (Phase::Killed { .. } | Phase::Over, Some(_)) => Due::Nothing,
         }
     }
 }
@@ -190,5 +205,16 @@ mod tests {
         assert_eq!(watch.deadline(), None);
         watch.ended(at(22_001));
         assert_eq!(watch.due(at(22_001)), Due::Start);
+    }
+
+    #[test]
+    fn after_the_end_nothing_is_due() {
+        let mut watch = Watch::new(at(0));
+        watch.started();
+        watch.told(at(1));
+        watch.rest();
+        watch.killed();
+        watch.ended(at(2));
+        assert_eq!((watch.deadline(), watch.hopeless(), watch.due(at(99_999))), (None, None, Due::Nothing));
     }
 }

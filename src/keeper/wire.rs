@@ -10,6 +10,7 @@ use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::handover::Outcome;
 use crate::model::RunId;
 
 /// No frame is longer: an environment of the largest size that exec takes has room.
@@ -31,6 +32,8 @@ pub(super) enum Request {
     Ready,
     /// The herd has ended, and so shall the keeper: with nothing left, or with services that run on.
     Over { left: bool },
+    /// Put the program of this file in the place of this one.
+    Upgrade(String),
 }
 
 /// A step of a service: what is to be remembered, then what is to be done.
@@ -105,6 +108,8 @@ pub(super) enum Tell {
     Reload,
     /// Say that you have heard this.
     Ping,
+    /// How the last upgrade went: before all else to a new herder, and when one has failed.
+    Upgraded(Outcome),
     /// A line for the log, which the keeper does not write itself: a disk may hang.
     Line { error: bool, text: String },
 }
@@ -152,6 +157,7 @@ pub(super) enum Ending {
     Killed { signal: u8, core: bool },
     NotLaunched { stage: u8, errno: i32 },
     Lost,
+    OomKilled,
 }
 
 /// A run id.

@@ -19,6 +19,8 @@ pub enum Ending {
     },
     /// It never ran: the launch failed before or at exec.
     NotLaunched(LaunchError),
+    /// The kernel killed it for want of memory (in its cgroup or on the machine).
+    OomKilled,
     /// It is gone and nobody could learn how.
     Lost,
 }
@@ -192,6 +194,7 @@ impl fmt::Display for Ending {
             Self::Killed { signal, core: false } => write!(f, "killed by signal {signal}"),
             Self::Killed { signal, core: true } => write!(f, "killed by signal {signal}, core dumped"),
             Self::NotLaunched(error) => error.fmt(f),
+            Self::OomKilled => f.write_str("killed by the kernel for want of memory"),
             Self::Lost => f.write_str("ended, nobody saw how"),
         }
     }

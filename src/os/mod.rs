@@ -21,6 +21,7 @@ pub(crate) mod peer;
 mod pidfd;
 mod raw;
 mod role;
+mod sealed;
 mod shared_file;
 #[cfg(test)]
 mod shell;
@@ -42,7 +43,8 @@ pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use mark::{Mark, mark_of};
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process};
-pub(crate) use role::{Executable, FIRST_GIVEN, become_role, given, name_process, raised, start_role};
+pub(crate) use role::{Executable, FIRST_GIVEN, Output, become_role, given, name_process, raised, start_role};
+pub(crate) use sealed::{seal, unseal};
 pub(crate) use shared_file::{GRAIN, PidWord, SharedFile};
 pub(crate) use signals::{Signals, Taken, ended_child, hold_signals, leave_signals_to_the_keeper, reap_stranger};
 pub(crate) use stack::Stacks;

@@ -42,6 +42,11 @@ impl Process {
         Self { pid, fd, foreign: false }
     }
 
+    /// A child that this process had before it executed its present program, and has not reaped since.
+    pub(crate) fn kept(pid: i32) -> Self {
+        Self::new(pid, None)
+    }
+
     /// One that another process made, and that others reap.
     pub(crate) fn foreign(pid: i32, fd: OwnedFd) -> Self {
         Self { pid, fd: Some(fd), foreign: true }

@@ -39,14 +39,28 @@ impl Executable {
     }
 }
 
+/// Where a role's standard output and error go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Output<'a> {
+    /// Error to where this process's goes, and output nowhere.
+    Shared,
+    /// Both into this.
+    Into(BorrowedFd<'a>),
+}
+
+impl From<OwnedFd> for Executable {
+    fn from(file: OwnedFd) -> Self {
+        Self(file)
+    }
+}
+
 impl AsFd for Executable {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// Makes a process of a program in a session of its own, with standard error shared, standard input and output
-/// `/dev/null`, and these descriptors as 3, 4, ….
+/// Makes a process of a program in a session of its own, with standard input `/dev/null`, and these descriptors as 3, 4, ….
 ///
 /// No other thread of this process does anything (its first one waits for this one), so that the child may do what any
 /// program may; fork(2) is cheap for one that is small.
@@ -58,17 +72,22 @@ pub(crate) fn start_role(
     argv: &[CString],
     env: &[CString],
     given: &[BorrowedFd<'_>],
+    output: Output<'_>,
 ) -> io::Result<Process> {
     let (argv, env) = (pointers(argv), pointers(env));
     // Copies above all numbers that are about to be given, so that none is overwritten before it is copied.
     let lowest = FIRST_GIVEN + RawFd::try_from(given.len()).unwrap_or(RawFd::MAX) + 1;
     let program = raised(executable.as_fd(), lowest)?;
     let given: Vec<OwnedFd> = given.iter().map(|fd| raised(*fd, lowest)).collect::<Result<_, _>>()?;
+    let output = match output {
+        Output::Shared => None,
+        Output::Into(fd) => Some(raised(fd, lowest)?),
+    };
     // SAFETY: no other thread does anything, so no lock is held that the child would miss.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         // SAFETY: this is the child, and it is alone.
-        0 => unsafe { begin(&program, &argv, &env, &given) },
+        0 => unsafe { begin(&program, &argv, &env, &given, output.as_ref()) },
         pid => Ok(Process::new(pid, None)),
     }
 }
@@ -89,14 +108,23 @@ pub(crate) fn raised(fd: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
 
 /// # Safety
 /// To be called in a forked child with one thread. The arrays end with a null pointer.
-unsafe fn begin(program: &OwnedFd, argv: &[*const c_char], env: &[*const c_char], given: &[OwnedFd]) -> ! {
+unsafe fn begin(
+    program: &OwnedFd,
+    argv: &[*const c_char],
+    env: &[*const c_char],
+    given: &[OwnedFd],
+    output: Option<&OwnedFd>,
+) -> ! {
     const NULL: &CStr = c"/dev/null";
     // SAFETY: plain calls on numbers of our own and strings that live until exec.
     unsafe {
         libc::setsid();
         let null = libc::open(NULL.as_ptr(), libc::O_RDWR);
         libc::dup2(null, libc::STDIN_FILENO);
-        libc::dup2(null, libc::STDOUT_FILENO);
+        libc::dup2(output.map_or(null, |output| output.as_raw_fd()), libc::STDOUT_FILENO);
+        if let Some(output) = output {
+            libc::dup2(output.as_raw_fd(), libc::STDERR_FILENO);
+        }
         for (number, fd) in (FIRST_GIVEN..).zip(given) {
             libc::dup2(fd.as_raw_fd(), number);
         }
@@ -132,7 +160,13 @@ pub(crate) fn become_role(executable: &Executable, argv: &[CString], env: &[CStr
     }
     // SAFETY: the arrays end with a null pointer, and their strings live until exec.
     unsafe { execute(executable.as_fd(), &argv, &env) };
-    io::Error::last_os_error()
+    let error = io::Error::last_os_error();
+    for fd in kept {
+        // Services shall not have it.
+        // SAFETY: as above.
+        unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    error
 }
 
 /// The name by which `killall` and `ps` know this process; that of a program executed by a descriptor is the number of that.

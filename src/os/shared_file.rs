@@ -7,7 +7,6 @@
 //! A child between clone and exec, and the kernel on its behalf, store into it too, so no byte ever moves: addresses for
 //! as much as it may ever be are taken at the beginning, and the file is mapped over them piece by piece.
 #![expect(unsafe_code, reason = "memory is mapped, and atomics in it are named, by hand")]
-#![cfg_attr(not(test), expect(dead_code, reason = "the keeper calls it"))]
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;

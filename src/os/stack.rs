@@ -17,6 +17,8 @@ const SIZE: usize = 64 * 1024;
 const GUARD: usize = 64 * 1024;
 /// How many unused ones are kept for the next launch.
 const KEPT: usize = 16;
+/// And how many after a burst: each is three pages that were touched.
+const KEPT_AT_REST: usize = 1;
 /// What the machines' calling conventions want a stack to begin at.
 const ALIGNMENT: usize = 16;
 
@@ -54,6 +56,11 @@ impl Stacks {
             stack.goods = 0;
             self.0.push(stack);
         }
+    }
+
+    /// Gives back what only a burst needs.
+    pub(crate) fn rest(&mut self) {
+        self.0.truncate(KEPT_AT_REST);
     }
 }
 

@@ -152,14 +152,14 @@ pub struct Lifecycle {
 
 impl From<&ServiceSpec> for Rules {
     fn from(spec: &ServiceSpec) -> Self {
-        Self { restart: spec.restart.clone(), stop: spec.stop.clone() }
+        Self { restart: spec.restart.clone(), stop: spec.stop }
     }
 }
 
 impl Lifecycle {
     /// The lifecycle that a note tells of, under these rules.
-    pub fn of(note: Note, rules: Rules) -> Self {
-        Self { note, rules: Arc::new(rules) }
+    pub fn of(note: Note, rules: impl Into<Arc<Rules>>) -> Self {
+        Self { note, rules: rules.into() }
     }
 
     /// Its whole state.

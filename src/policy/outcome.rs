@@ -7,6 +7,8 @@ use crate::model::{Cause, Ending, RestartPolicy, RestartSpec};
 pub(super) fn cause(ending: Ending, asked: Option<Rung>, spec: &RestartSpec) -> Cause {
     match (ending, asked) {
         (Ending::Lost, _) => Cause::Lost,
+        // Whatever was asked for, this is what happened.
+        (Ending::OomKilled, _) => Cause::OomKill,
         (Ending::NotLaunched(error), None) if error.is_resources() => Cause::Resources,
         (Ending::NotLaunched(_), None) => Cause::ExecFailed,
         (Ending::Exited(_) | Ending::Killed { .. } | Ending::NotLaunched(_), Some(Rung::Asked { .. })) => Cause::Stop,

@@ -15,9 +15,13 @@ use crate::process::{LAUNCH_LIMIT, Launch, Memo, Report, Reports, Whom, prepare,
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
 pub struct ServiceActor {
     spec: Arc<ServiceSpec>,
-    life: Lifecycle,
+    /// The spawner keeps the texts of this spec.
+    kept: bool,
+    /// Shared with the parent, which is told of every change: there is one in memory.
+    life: Arc<Lifecycle>,
     herd: Rc<Herd>,
-    parent: Recipient<ServiceNews>,
+    /// Shared by all services of the parent: each way to a mailbox takes memory.
+    parent: Rc<Recipient<ServiceNews>>,
     /// Where the spawner tells what becomes of a run; the same for all runs.
     reports: Option<Reports>,
     /// The one timer, and when it is due.
@@ -35,8 +39,22 @@ struct Preparing {
 impl ServiceActor {
     /// A service that goes on where its lifecycle is: a new one waits to be told, and one that was driven by another actor
     /// adopts its process.
-    pub fn new(spec: Arc<ServiceSpec>, life: Lifecycle, herd: Rc<Herd>, parent: Recipient<ServiceNews>) -> Self {
-        Self { spec, life, herd, parent, reports: None, timer: None, preparing: None }
+    pub fn new(
+        spec: Arc<ServiceSpec>,
+        life: impl Into<Arc<Lifecycle>>,
+        herd: Rc<Herd>,
+        parent: impl Into<Rc<Recipient<ServiceNews>>>,
+    ) -> Self {
+        Self {
+            spec,
+            kept: false,
+            life: life.into(),
+            herd,
+            parent: parent.into(),
+            reports: None,
+            timer: None,
+            preparing: None,
+        }
     }
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -50,7 +68,7 @@ impl ServiceActor {
         let deaths = self.life.note().deaths.front().copied();
         let before = (self.life.note().phase, self.life.note().because, Arc::clone(self.life.rules()));
         let fresh = self.herd.runs.peek();
-        let effects = step(&mut self.life, fresh);
+        let effects = step(Arc::make_mut(&mut self.life), fresh);
         if effects.contains(&Effect::Launch { run: fresh }) {
             self.herd.runs.taken();
         }
@@ -58,10 +76,14 @@ impl ServiceActor {
         let death = note.deaths.front().copied().filter(|newest| Some(*newest) != deaths);
         if (note.phase, note.because, self.life.rules()) != (before.0, before.1, &before.2) || death.is_some() {
             // Kept before the effects exist, so that whoever takes over never sees one that it does not know of.
-            let memo =
-                Memo { stop: self.life.rules().stop, origin: &self.spec.origin, note: &|| self.life.note().to_bytes() };
+            let memo = Memo {
+                stop: self.life.rules().stop,
+                origin: &self.spec.origin,
+                same_origin: std::mem::replace(&mut self.kept, true),
+                note: &|| self.life.note().to_bytes(),
+            };
             self.herd.spawner.keep(&self.spec.id, memo);
-            let (life, spec) = (Box::new(self.life.clone()), Arc::clone(&self.spec));
+            let (life, spec) = (Arc::clone(&self.life), Arc::clone(&self.spec));
             self.tell(News::Changed { life, spec, from, death });
         }
         for effect in effects {
@@ -177,7 +199,7 @@ impl ServiceActor {
         if let Some(run) = self.life.note().phase.run() {
             self.herd.spawner.rescope(run, spec.stop.scope);
         }
-        self.spec = spec;
+        (self.spec, self.kept) = (spec, false);
         Rules::from(&*self.spec)
     }
 

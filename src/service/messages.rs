@@ -61,7 +61,7 @@ pub enum News {
     /// Its lifecycle is a new one; told before any of the effects exist.
     Changed {
         /// The lifecycle now.
-        life: Box<Lifecycle>,
+        life: Arc<Lifecycle>,
         /// The spec that it follows.
         spec: Arc<ServiceSpec>,
         /// The state before.

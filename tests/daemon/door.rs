@@ -121,6 +121,14 @@ fn a_group_may_be_let_in() {
         let done = finish(command.arg("status").current_dir("/").uid(65534).gid(gid));
         assert_eq!(done.code, code, "{gid}: {done:?}");
     }
+    // It may have the daemon's program replaced, but not say by which.
+    let mut upgrade = std::process::Command::new(&binary);
+    upgrade.env_clear().env("HOME", "/").arg("--config-dir").arg(herd.confs()).arg("--state-dir").arg(herd.state());
+    upgrade.arg("upgrade").current_dir("/").uid(65534).gid(gid);
+    let done = finish(&mut upgrade);
+    assert_eq!(done.code, 0, "{done:?}");
+    let done = finish(upgrade.arg(&binary));
+    assert!(done.code == 1 && done.err.contains("only the daemon's user and root may name the file"), "{done:?}");
     // And the daemon knows its own state directory again.
     assert_eq!(herd.end(), Some(0));
     herd.start();

@@ -13,11 +13,11 @@ use crate::herd::{Herd, is_root, sh, sleeper, with};
 use crate::waiting::WATCHDOG;
 
 /// A file that lets those who open it go on when it is told to (fanotify(7)). Dropped, it is as any other.
-struct DeadMount(Fanotify);
+pub(crate) struct DeadMount(Fanotify);
 
 impl DeadMount {
     /// None where this can't be had, which it then says.
-    fn under(file: &Path) -> Option<Self> {
+    pub(crate) fn under(file: &Path) -> Option<Self> {
         if !is_root("files that hang") {
             return None;
         }
@@ -31,7 +31,7 @@ impl DeadMount {
     }
 
     /// Waits until somebody opens it, who hangs from then on.
-    fn opened(&self) -> FanotifyEvent {
+    pub(crate) fn opened(&self) -> FanotifyEvent {
         let patience = PollTimeout::try_from(WATCHDOG).unwrap();
         let ready = poll(&mut [PollFd::new(std::os::fd::AsFd::as_fd(&self.0), PollFlags::POLLIN)], patience).unwrap();
         assert_eq!(ready, 1, "nobody opens the file");
@@ -39,7 +39,7 @@ impl DeadMount {
         event
     }
 
-    fn let_go(&self, event: &FanotifyEvent) {
+    pub(crate) fn let_go(&self, event: &FanotifyEvent) {
         self.0.write_response(FanotifyResponse::new(event.fd().unwrap(), Response::FAN_ALLOW)).unwrap();
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -146,7 +146,8 @@ impl Herd {
         command
     }
 
-    fn place(&self, command: &mut Command) {
+    /// Gives a command the places of this herd.
+    pub(crate) fn place(&self, command: &mut Command) {
         command.env_clear().env("HOME", self.path().join("home")).env("PATH", "/usr/bin:/bin").env("NO_COLOR", "1");
         command.env("DHERDER_CONFIG_DIR", self.confs()).env("DHERDER_STATE_DIR", self.state());
         command.current_dir("/").stdin(Stdio::null());
@@ -202,9 +203,9 @@ impl Herd {
         kill(self.herder(), Signal::SIGKILL).unwrap();
         self.signal(Signal::SIGKILL);
         assert_eq!(self.ended(), None);
-        // The herder's end takes a moment, and as long as its listener is there, it looks like a daemon. The lock goes last.
+        // The herder may still be on its way out, with the listener open: the lock is free once all have gone.
         let lock = File::open(self.state().join("lock")).unwrap();
-        within("the lock", move || lock.lock().unwrap());
+        within("the end of both", move || lock.lock().unwrap());
     }
 
     /// Waits for the end of the daemon and gives its exit code.
@@ -226,6 +227,13 @@ impl Herd {
     /// Runs a verb.
     pub(crate) fn run(&self, line: &str) -> Done {
         finish(self.command().args(line.split_whitespace()))
+    }
+
+    /// Begins a verb.
+    pub(crate) fn begin(&self, line: &str) -> Begun {
+        let mut command = self.command();
+        command.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Begun(command.spawn().unwrap())
     }
 
     /// Runs a verb that succeeds.
@@ -384,11 +392,24 @@ impl Drop for Herd {
     }
 }
 
+/// A verb that is under way.
+pub(crate) struct Begun(Child);
+
+impl Begun {
+    /// Waits for its end.
+    pub(crate) fn end(self) -> Done {
+        await_end("a verb", self.0)
+    }
+}
+
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command) -> Done {
     let what = format!("{command:?}");
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let output = within(&what, move || child.wait_with_output().unwrap());
+    await_end(&what, command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+fn await_end(what: &str, child: Child) -> Done {
+    let output = within(what, move || child.wait_with_output().unwrap());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Done { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }

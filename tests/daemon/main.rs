@@ -19,4 +19,5 @@ mod shortage;
 mod stops;
 mod surroundings;
 mod trees;
+mod upgrade;
 mod verbs;

@@ -7,7 +7,7 @@ use crate::herd::{Herd, finish, sh, sleeper, with};
 #[test]
 fn exit_codes_are_those_of_the_interface() {
     let mut herd = Herd::new();
-    for line in ["status", "start web", "stop web", "restart --all", "reload", "shutdown"] {
+    for line in ["status", "start web", "stop web", "restart --all", "reload", "upgrade", "shutdown"] {
         let done = herd.run(line);
         assert_eq!((done.code, done.out.as_str()), (3, ""), "{line}: {done:?}");
         assert!(done.err.starts_with("daemonherder: no daemon is running"), "{done:?}");

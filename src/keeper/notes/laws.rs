@@ -11,7 +11,7 @@ use super::disks::Memory;
 use super::file::Disk;
 use super::ledger::Ledger;
 use super::queue::{Newest, State};
-use super::{Header, Recalled};
+use super::{Header, Recalled, Text};
 use crate::model::ServiceId;
 
 /// A note and a conf, or nothing.
@@ -82,7 +82,7 @@ fn live_through(steps: Vec<Step>) -> History {
         match step {
             Step::Put { service, note, conf: number } => {
                 let text = number.map(conf);
-                let state = State { note: note.clone(), conf: text.as_deref().map(Arc::from) };
+                let state = State { note: note.clone(), conf: text.as_deref().map(|text| Text::from(Arc::from(text))) };
                 ledger.take(Newest::from([(id(service), Some(state))]));
                 now.insert(id(service), (note, text));
                 continue;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::file::Disk;
 use super::line::{Header, write_gone, write_header, write_state};
 use super::queue::{Newest, State};
-use super::{NotesError, Recalled};
+use super::{NotesError, Recalled, Text};
 use crate::model::ServiceId;
 
 /// The file is made anew when it has grown to this many times its size when it was new …
@@ -16,6 +16,8 @@ const GROWTH: u64 = 4;
 const SMALL: u64 = 1 << 20;
 /// How many bytes are written at a time, or a line more.
 const BATCH: usize = 32 << 10;
+/// How many services are behind when nothing special happens.
+const FEW: usize = 64;
 
 /// Everything that the journal shall say. It is kept in memory, too, so that a file that is damaged or deleted under our
 /// hands is made again from what is true, not from what is left of it.
@@ -41,7 +43,7 @@ impl Ledger {
     /// What was recalled goes on under the header that it had.
     pub(super) fn new(header: Header, recalled: &Recalled) -> Self {
         let entries = recalled.services.iter().map(|(service, kept)| {
-            let state = State { note: kept.note.clone(), conf: kept.conf.clone() };
+            let state = State { note: kept.note.clone(), conf: kept.conf.clone().map(Text::from) };
             let entry =
                 Entry { state: Some(state), header: Arc::clone(&kept.header), conf_written: false, behind: false };
             (service.clone(), entry)
@@ -67,7 +69,7 @@ impl Ledger {
             behind: false,
         });
         let before = entry.state.as_ref().and_then(|state| state.conf.as_ref());
-        entry.conf_written &= same(before, state.conf.as_ref());
+        entry.conf_written &= before == state.conf.as_ref();
         entry.state = Some(state);
         entry.header = Arc::clone(&self.header);
         if !std::mem::replace(&mut entry.behind, true) {
@@ -104,8 +106,11 @@ impl Ledger {
                 settle(&mut self.entries, &service);
             }
         }
-        // After a storm: what is left of it would be there for ever.
-        self.behind.shrink_to(64);
+        if self.behind.capacity() > FEW {
+            // After a storm: what is left of it would be there for ever. A map that is made from what is sorted has full nodes.
+            self.behind.shrink_to(FEW);
+            self.entries = std::mem::take(&mut self.entries).into_iter().collect();
+        }
         Ok(())
     }
 
@@ -161,8 +166,8 @@ impl Entry {
 
 impl State {
     fn write(&self, service: &ServiceId, conf_written: bool, of: Option<&Header>, to: &mut Vec<u8>) {
-        let conf = self.conf.as_ref().map(|conf| (&**conf, conf_written));
-        write_state(to, service, &self.note, conf, of);
+        let conf = self.conf.as_ref().map(Text::joined);
+        write_state(to, service, &self.note, conf.as_deref().map(|conf| (conf, conf_written)), of);
     }
 }
 
@@ -172,15 +177,6 @@ fn settle(entries: &mut BTreeMap<ServiceId, Entry>, service: &ServiceId) {
     (entry.behind, entry.conf_written) = (false, true);
     if entry.state.is_none() {
         entries.remove(service);
-    }
-}
-
-/// Whether two confs are the same text, mostly by being the same allocation.
-fn same(one: Option<&Arc<[u8]>>, other: Option<&Arc<[u8]>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
-        (None, None) => true,
-        _ => false,
     }
 }
 
@@ -198,7 +194,7 @@ mod tests {
     }
 
     fn put(ledger: &mut Ledger, service: &str, note: &str, conf: Option<&str>) {
-        let state = State { note: note.into(), conf: conf.map(|conf| conf.as_bytes().into()) };
+        let state = State { note: note.into(), conf: conf.map(|conf| Text::from(Arc::from(conf.as_bytes()))) };
         ledger.take(Newest::from([(id(service), Some(state))]));
     }
 

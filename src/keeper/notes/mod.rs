@@ -17,9 +17,11 @@ mod ledger;
 mod line;
 mod queue;
 mod recall;
+mod text;
 mod writer;
 
 pub(crate) use error::NotesError;
 pub(crate) use line::Header;
 pub(crate) use recall::{Kept, Recalled, recall};
+pub(crate) use text::Text;
 pub(crate) use writer::Notes;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::NotesError;
+use super::{NotesError, Text};
 use crate::model::ServiceId;
 
 /// The newest state of each service that has changed; none of one that is gone.
@@ -17,7 +17,7 @@ pub(super) type Waiter = Box<dyn FnOnce(Result<(), Arc<NotesError>>) + Send>;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) note: Vec<u8>,
-    pub(super) conf: Option<Arc<[u8]>>,
+    pub(super) conf: Option<Text>,
 }
 
 /// What the thread shall do next.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::file::{Disk, JournalFile};
 use super::ledger::Ledger;
 use super::queue::{Queue, State, Turn};
-use super::{Header, NotesError, Recalled, recall};
+use super::{Header, NotesError, Recalled, Text, recall};
 use crate::model::ServiceId;
 use crate::os;
 
@@ -67,8 +67,8 @@ impl Notes {
 
     /// Keeps the note of a service, and the text of its conf, in place of what was kept before. The text is written only
     /// where it has changed; it costs least to put the same allocation again.
-    pub(crate) fn put(&self, service: &ServiceId, note: &[u8], conf: Option<Arc<[u8]>>) {
-        self.queue.leave(service.clone(), Some(State { note: note.to_vec(), conf }));
+    pub(crate) fn put(&self, service: ServiceId, note: impl Into<Vec<u8>>, conf: Option<Text>) {
+        self.queue.leave(service, Some(State { note: note.into(), conf }));
     }
 
     /// Keeps nothing of a service any longer.
@@ -202,10 +202,10 @@ mod tests {
         let (notes, recalled) = Notes::open(path.clone(), header()).unwrap();
         assert_eq!((recalled.header, recalled.services.len(), recalled.damaged), (None, 0, 0));
         let conf: Arc<[u8]> = b"{}".as_slice().into();
-        notes.put(&id("web"), b"1", Some(Arc::clone(&conf)));
-        notes.put(&id("old"), b"1", None);
+        notes.put(id("web"), b"1", Some(Text::from(Arc::clone(&conf))));
+        notes.put(id("old"), b"1", None);
         notes.written().await.unwrap();
-        notes.put(&id("web"), b"2", Some(conf));
+        notes.put(id("web"), b"2", Some(Text::from(conf)));
         notes.remove(&id("old"));
         notes.written().await.unwrap();
         // Not dropped before it is read: as a killed one, which says no farewell.
@@ -236,7 +236,7 @@ mod tests {
         let notes = start(disk, NEVER);
         entered.recv_timeout(WATCHDOG).unwrap();
         for note in 0..10_000 {
-            notes.put(&id(&format!("s{}", note % 10)), note.to_string().as_bytes(), None);
+            notes.put(id(&format!("s{}", note % 10)), note.to_string().as_bytes(), None);
         }
         let mut written = pin!(notes.written());
         let context = &mut Context::from_waker(Waker::noop());
@@ -264,7 +264,7 @@ mod tests {
         memory.with(|content| content.room = 0);
         let (disk, entered, pass) = Gated::new(memory.clone());
         let notes = start(disk, Duration::from_millis(1));
-        notes.put(&id("web"), b"1", None);
+        notes.put(id("web"), b"1", None);
         let asked = std::thread::spawn({
             let written = notes.written();
             move || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(written)
@@ -295,7 +295,7 @@ mod tests {
         let memory = Memory::new();
         let notes = start(memory.clone(), NEVER);
         for note in 1..=500 {
-            notes.put(&id("web"), format!("{note:0>10000}").as_bytes(), None);
+            notes.put(id("web"), format!("{note:0>10000}").as_bytes(), None);
             notes.flush_blocking(WATCHDOG).unwrap();
         }
         drop(notes);
@@ -311,7 +311,7 @@ mod tests {
         let (disk, entered, pass) = Gated::new(memory.clone());
         let notes = start(disk, NEVER);
         entered.recv_timeout(WATCHDOG).unwrap();
-        notes.put(&id("web"), b"1", None);
+        notes.put(id("web"), b"1", None);
         drop(pass);
         drop(notes);
         assert!(memory.is_alone());
@@ -328,7 +328,7 @@ mod tests {
     async fn nobody_waits_for_a_thread_that_has_panicked() {
         let notes = start(Panicking, NEVER);
         assert!(matches!(*notes.written().await.unwrap_err(), NotesError::Ended));
-        notes.put(&id("web"), b"1", None);
+        notes.put(id("web"), b"1", None);
         assert_eq!(notes.ended.recv_timeout(WATCHDOG), Err(RecvTimeoutError::Disconnected));
         assert!(matches!(*notes.flush_blocking(WATCHDOG).unwrap_err(), NotesError::Ended));
     }

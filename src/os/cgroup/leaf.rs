@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::super::tree::Kin;
-
 /// A service's cgroup, held open: for a launch, or for as long as something is done to it.
 #[derive(Debug)]
 pub(crate) struct Leaf(OwnedFd);
@@ -70,6 +68,7 @@ impl Leaf {
     ///
     /// # Errors
     /// The leaf is removed, or no descriptor is left.
+    #[cfg(test)]
     pub(crate) fn members(&self) -> io::Result<Vec<u32>> {
         let mut members = Vec::new();
         for directory in self.directories()? {
@@ -85,26 +84,6 @@ impl Leaf {
             }
         }
         Ok(members)
-    }
-
-    /// All processes in there, held: each was in the leaf while it had the number that is known of it.
-    ///
-    /// # Errors
-    /// As [`Self::members`], or there are not enough descriptors.
-    pub(crate) fn kin(&self) -> io::Result<Vec<Kin>> {
-        let mut kin = Vec::new();
-        for pid in self.members()? {
-            match Kin::open(pid) {
-                Ok(found) => kin.push(found),
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        // A number may have gone to another process between the list and its opening. What is listed again, and is still
-        // there afterwards, had its number all the time.
-        let still = self.members()?;
-        kin.retain(|kin| still.contains(&kin.pid()) && kin.is_there());
-        Ok(kin)
     }
 
     /// Removes the cgroups in there, lowest first. The leaf itself is its place's to remove.

@@ -1,5 +1,6 @@
 //! Processes that are held while something is done about them.
 
+#[cfg(test)]
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,7 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::peer::exit_descriptor;
-use super::super::pidfd::{self, NotSent, Process};
+#[cfg(test)]
+use super::super::pidfd::Process;
+use super::super::pidfd::{self, NotSent};
 use super::children::{children_of, handed_over, scan_for_children_of};
 use super::stat::{self, Facts};
 use crate::model::Signal;
@@ -24,6 +27,7 @@ impl Kin {
     ///
     /// # Errors
     /// No descriptor is left.
+    #[cfg(test)]
     pub(crate) fn of(child: &Process) -> io::Result<Self> {
         // Its number is nobody else's as long as it is not reaped.
         let fd = match child.fd() {
@@ -88,6 +92,7 @@ impl Kin {
 
     /// The same as a child of this process, to be reaped. What is no child gives [`Ending::Lost`](crate::model::Ending)
     /// when it is.
+    #[cfg(test)]
     pub(crate) fn into_child(self) -> Process {
         Process::new(self.pid.cast_signed(), Some(self.fd))
     }
@@ -124,6 +129,7 @@ pub(crate) fn orphans(known: impl Fn(u32) -> bool) -> io::Result<Vec<Kin>> {
 ///
 /// # Errors
 /// There are not enough descriptors.
+#[cfg(test)]
 pub(crate) fn descendants(of: &[Kin]) -> io::Result<Vec<Kin>> {
     let mut seen: HashSet<u32> = of.iter().map(Kin::pid).collect();
     let mut found: Vec<Kin> = Vec::new();

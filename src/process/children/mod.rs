@@ -7,4 +7,4 @@ mod run;
 mod slots;
 mod table;
 
-pub(crate) use table::{EndBy, Table};
+pub(crate) use table::{Carried, CarriedLife, EndBy, Table};

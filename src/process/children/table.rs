@@ -1,5 +1,9 @@
 //! The runs that are not acknowledged, and what the kernel is asked about them.
 
+mod carried;
+
+pub(crate) use carried::{Carried, CarriedLife};
+
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::os::fd::AsFd;
@@ -16,6 +20,8 @@ use crate::process::{Report, Whom};
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// How long the parent of somebody else's child may take to ask how that ended. A restart waits for it.
 const FADING: Duration = Duration::from_millis(20);
+/// How many runs are under way at a time when nothing special happens.
+const FEW: usize = 16;
 
 /// All runs that are not acknowledged.
 ///
@@ -200,6 +206,21 @@ impl Table {
         None
     }
 
+    /// More is known of how a run ended than what its process told.
+    pub(crate) fn amend(&mut self, run: RunId, ending: Ending) {
+        if let Some(Run { life: Life::Ended(known), .. }) = self.run_mut(run) {
+            *known = ending;
+        }
+    }
+
+    /// How a run's main process ended, once it has.
+    pub(crate) fn ending(&self, run: RunId) -> Option<Ending> {
+        match self.run(run)?.life {
+            Life::Ended(ending) => Some(ending),
+            Life::InFlight(_) | Life::Alive(_) | Life::Changing => None,
+        }
+    }
+
     /// A run counts as living, though its main process has ended.
     pub(crate) fn hold(&mut self, run: RunId) {
         if let Some(run) = self.run_mut(run) {
@@ -319,6 +340,13 @@ impl Table {
                 self.watch(token);
             }
         }
+    }
+
+    /// Gives back what only a burst needs.
+    pub(crate) fn rest(&mut self) {
+        self.stacks.rest();
+        self.deadlines.shrink_to(FEW);
+        self.untold.shrink_to(FEW);
     }
 
     /// The next thing that is to be told; each is told once.

@@ -1,0 +1,63 @@
+//! A shutdown that somebody asked the keeper for, by a signal.
+
+use std::time::Duration;
+
+use super::Keeper;
+use crate::keeper::farewell::{self, Farewell};
+use crate::model::{Moment, Signal};
+use crate::process::Whom;
+
+/// A repeated request for the end counts as the second one only after this time.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The end of the herd was asked for.
+pub(super) struct Shutdown {
+    pub(super) since: Moment,
+    /// A herder has heard of it.
+    pub(super) taken_over: bool,
+    /// No herder has: the keeper ends the services itself.
+    pub(super) own: Option<Farewell>,
+}
+
+impl Keeper {
+    pub(super) fn ask_for_the_end(&mut self) {
+        let now = self.now();
+        match &mut self.shutdown {
+            None => self.shutdown = Some(Shutdown { since: now, taken_over: false, own: None }),
+            Some(Shutdown { since, own: Some(own), .. }) if now - *since >= SECOND => own.hurry(now),
+            Some(_) => {}
+        }
+        self.wish(|wishes| wishes.shutdown = true);
+    }
+
+    /// Ends the services itself where no herder does it.
+    pub(super) fn end_services(&mut self, now: Moment) {
+        let Some(shutdown) = &mut self.shutdown else { return };
+        if shutdown.own.is_none() && !shutdown.taken_over && now >= shutdown.since + farewell::PATIENCE {
+            log::error!("no herder has taken over the shutdown: the keeper ends the services itself");
+            let (own, signals) = Farewell::begin(&self.slots.living(), now);
+            shutdown.own = Some(own);
+            for (run, signal) in signals {
+                self.slots.signal(run, signal, Whom::Main);
+            }
+            self.watch.rest();
+            self.kill_herder();
+            return;
+        }
+        if let Some(own) = &mut shutdown.own {
+            for run in own.due(now) {
+                self.slots.signal(run, Signal::KILL, Whom::Tree);
+            }
+        }
+    }
+}
+
+impl Shutdown {
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        match &self.own {
+            Some(own) => Some(own.deadline()),
+            None if self.taken_over => None,
+            None => Some(self.since + farewell::PATIENCE),
+        }
+    }
+}
