@@ -119,9 +119,10 @@ impl Pair {
 
     fn hear(&mut self) {
         let Self { link, slots, .. } = self;
-        link.read(|request| match request {
-            Request::Step(step) => slots.take(step).unwrap(),
-            Request::Forget(_) | Request::Heard(_) | Request::Ready | Request::Over { .. } => {}
+        link.read(|request| {
+            if let Request::Step(step) = request {
+                slots.take(step).unwrap();
+            }
         })
         .unwrap();
     }
