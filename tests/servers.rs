@@ -193,3 +193,54 @@ fn nginx_is_kept_running_and_stopped() {
 fn postgres_is_kept_running_and_stopped() {
     supervised(postgres);
 }
+
+/// The same under a daemon that is nobody special, and has no cgroup: what a main process that is killed leaves behind, some
+/// of it in sessions of its own, ends with it, whoever of the daemon died before.
+fn unprivileged(server: fn(&Herd) -> Server) {
+    assert!(nix::unistd::geteuid().is_root(), "these scenarios need root");
+    let mut herd = Herd::new();
+    let Server { id, user, dir, mut conf, client, answer } = server(&herd);
+    conf.as_object_mut().unwrap().remove("user");
+    let server = Server { id, user, dir, conf, client, answer };
+    herd.file(&format!("{id}.conf"), &server.conf.to_string());
+    herd.file("herder.json", "{\"cgroup\": \"off\"}");
+    let binary = herd.public_binary();
+    fs::create_dir(herd.state()).unwrap();
+    open_to_others(&herd.state(), 0o700);
+    assert_eq!(finish(Command::new("chown").arg(user).arg(herd.state())).code, 0);
+    let mut command = Command::new("setpriv");
+    command.args(&becoming(user)[1..]).arg(binary).arg("--config-dir").arg(herd.confs());
+    command.arg("--state-dir").arg(herd.state()).current_dir("/");
+    herd.launch(command);
+    server.answers(&herd);
+    for round in 1..=3 {
+        if round == 2 {
+            herd.kill_herder();
+        }
+        let before = server.processes();
+        kill(herd.pid_of(id), Signal::SIGKILL).unwrap();
+        herd.until(id, "came back", |service| service["restarts"] == round && service["state"] == "running");
+        server.answers(&herd);
+        assert!(before.iter().all(|pid| !lives(*pid)), "{before:?}");
+        assert_eq!(herd.service(id)["tree"], "subreaper");
+    }
+    assert_eq!(herd.service(id)["restarts"], 3, "once is enough: {}", herd.output(id));
+    herd.done(&format!("stop {id}"));
+    assert_eq!(server.processes(), []);
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn nothing_is_left_of_a_killed_redis() {
+    unprivileged(redis);
+}
+
+#[test]
+fn nothing_is_left_of_a_killed_nginx() {
+    unprivileged(nginx);
+}
+
+#[test]
+fn nothing_is_left_of_a_killed_postgres() {
+    unprivileged(postgres);
+}

@@ -37,3 +37,6 @@ pub(crate) use notes::{Header, Notes};
 pub(crate) use preflight::{Answer, STATE};
 pub(crate) use run::{Arrival, Ended, Keeper, Parts};
 pub(crate) use run_table::{RunTable, TableError};
+
+#[cfg(test)]
+mod laws;

@@ -258,3 +258,67 @@ impl Phase {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment::after_boot(Duration::from_secs(9));
+
+    fn run(number: u64) -> RunId {
+        RunId { herd: 1, number }
+    }
+
+    fn at(phase: Phase) -> Note {
+        Note { wanted: Wanted::Up, phase, ..Note::new(Moment::after_boot(Duration::ZERO)) }
+    }
+
+    fn running(number: u64) -> Phase {
+        Phase::Running { run: run(number), pid: 7, began: NOW }
+    }
+
+    #[test]
+    fn a_later_run_is_taken_notice_of_and_its_restart_counted() {
+        let stopping = Phase::Stopping {
+            run: run(3),
+            alive: None,
+            rung: Rung::Killed { until: NOW },
+            then: Then::Start,
+            obstacle: None,
+        };
+        for (phase, restarts) in [
+            (running(3), 1),
+            (Phase::Starting { run: run(3) }, 1),
+            (Phase::Backoff { until: NOW }, 0),
+            (stopping, 0),
+            (Phase::Stopped, 0),
+            (Phase::Cooldown { until: NOW, wait: Duration::ZERO }, 0),
+        ] {
+            let mut note = at(phase);
+            note.catch_up(run(4), NOW);
+            assert_eq!((note.phase, note.wanted), (Phase::Starting { run: run(4) }, Wanted::Up), "{phase:?}");
+            assert_eq!((note.restarts, note.window.restarts().count()), (restarts, restarts as usize), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_the_note_knows_is_no_news() {
+        for number in [2, 3] {
+            let mut note = at(running(3));
+            note.catch_up(run(number), NOW);
+            assert_eq!(note, at(running(3)));
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_an_earlier_run_is_waited_for() {
+        let mut note = at(Phase::Starting { run: run(4) });
+        note.wait_for(run(3), NOW);
+        assert_eq!(note.phase.run(), Some(run(3)));
+        assert_eq!(note.phase.deadline(), Some(NOW), "it is killed at once");
+        assert!(matches!(note.phase, Phase::Stopping { then: Then::Start, .. }));
+        let mut note = at(running(4));
+        note.wait_for(run(3), NOW);
+        assert_eq!(note, at(running(4)));
+    }
+}

@@ -70,6 +70,11 @@ impl Daemon {
         self.own().into_iter().filter(|process| !is_begun(process)).collect()
     }
 
+    /// Whether there is none, not even one that has just been made.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.own().is_empty()
+    }
+
     /// The same with those that it has just made and that have not executed their programs.
     fn own(&self) -> Vec<Process> {
         let state = self.state();
@@ -88,7 +93,7 @@ impl Daemon {
 
     /// `killall -9`: until none is left. What is about to be a service is spared: its death would be one that counts.
     pub(crate) fn kill_all(&self) {
-        while !self.own().is_empty() {
+        while !self.is_gone() {
             let living = self.processes();
             living.iter().for_each(|process| process.send(nix::sys::signal::Signal::SIGKILL));
             living.iter().for_each(Process::kill);
@@ -109,7 +114,7 @@ impl Daemon {
                 other if begun.elapsed() > WATCHDOG => panic!("{method} {path}: {other:?}\n{}", self.story()),
                 Ok(_) | Err(_) => thread::yield_now(),
             }
-            let alone = begun.elapsed() > Duration::from_secs(1) && self.processes().is_empty();
+            let alone = begun.elapsed() > Duration::from_secs(1) && self.is_gone();
             assert!(!alone, "no process of the daemon is left\n{}", self.story());
         }
     }

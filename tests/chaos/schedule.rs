@@ -94,6 +94,7 @@ impl Schedule {
         self.note("kill herder");
         if let Some(herder) = self.daemon.herder() {
             herder.kill();
+            self.revive();
         }
     }
 
@@ -101,6 +102,16 @@ impl Schedule {
         self.note("kill keeper");
         if let Some(keeper) = self.daemon.keeper() {
             keeper.kill();
+            self.revive();
+        }
+    }
+
+    /// Starts a daemon where it was the only process of the last one that was killed: one that took the place of a keeper,
+    /// and had made no herder yet.
+    fn revive(&mut self) {
+        if self.daemon.is_gone() {
+            self.note("that was the only one");
+            self.daemon.start();
         }
     }
 

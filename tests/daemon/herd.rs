@@ -256,9 +256,10 @@ impl Herd {
     /// The same, where there is one.
     pub(crate) fn herder_now(&self) -> Option<Pid> {
         let keeper = self.pid();
-        let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
-        let of = |thread: std::io::Result<fs::DirEntry>| fs::read_to_string(thread.unwrap().path().join("children"));
-        let children: String = threads.map(|thread| of(thread).unwrap()).collect();
+        let threads = fs::read_dir(format!("/proc/{keeper}/task")).into_iter().flatten();
+        // A thread that has ended meanwhile, by an exec perhaps, has no children any more.
+        let of = |thread: std::io::Result<fs::DirEntry>| fs::read_to_string(thread?.path().join("children"));
+        let children: String = threads.map(|thread| of(thread).unwrap_or_default()).collect();
         // Between fork and exec a child of any kind has its parent's command line.
         let is_herder = |pid: &&str| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
