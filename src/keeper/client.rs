@@ -82,63 +82,6 @@ enum Listener {
     Somebody(Reports),
 }
 
-<<<<<<< HEAD
-=======
-/// Reads all that the keeper remembers. Blocks until it has said so.
-///
-/// # Errors
-/// There is no keeper, or none of this build.
-pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
-    let mut stream = StdStream::from(line);
-    let (mut incoming, mut services, mut heard) = (Incoming::default(), Vec::new(), 0);
-    let mut settings = Arc::default();
-    loop {
-        while let Some(tell) = incoming.next()? {
-            heard += 1;
-            match tell {
-                Tell::Slot(slot) => services.extend(inherited(slot, &mut settings)),
-                Tell::Welcome(welcome) => {
-                    return Ok((inheritance(welcome, services), Line { stream, incoming, heard }));
-                }
-                Tell::Report(..) | Tell::Shutdown | Tell::Reload | Tell::Ping | Tell::Line { .. } => {}
-            }
-        }
-        if incoming.read(&mut stream).map_err(LineError::Read)? == 0 {
-            return Err(LineError::Gone);
-        }
-    }
-}
-
-/// A line on which the beginning was heard.
-#[derive(Debug)]
-pub(crate) struct Line {
-    stream: StdStream,
-    incoming: Incoming,
-    heard: u64,
-}
-
-/// A service with the settings of the one before, where they are the same text: that is in memory once.
-fn inherited(slot: wire::Slot, before: &mut Arc<str>) -> Option<Inherited> {
-    let wire::Slot { service, note, conf, settings, runs } = slot;
-    if **before != *settings {
-        *before = settings.into();
-    }
-    Some(Inherited {
-        // It came from an id.
-        service: service.parse().ok()?,
-        note,
-        origin: Origin { conf: conf.into(), settings: Arc::clone(before) },
-        runs: runs.into_iter().map(RunId::from).collect(),
-    })
-}
-
-fn inheritance(welcome: wire::Welcome, services: Vec<Inherited>) -> Inheritance {
-    let wire::Welcome { pid, since_ns, herd, next_run, answered, open_files } = welcome;
-    let open_files = open_files.map(|(soft, hard)| Limit { soft: frames::unbound(soft), hard: frames::unbound(hard) });
-    Inheritance { pid, since_ns, herd, next_run, answered, open_files, services }
-}
-
->>>>>>> slim
 impl Client {
     /// A spawner on the current thread, and what is asked of the daemon by way of its keeper.
     ///

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use super::frames;
 use super::handover::Outcome;
@@ -65,11 +66,12 @@ pub(crate) fn inherit(line: OwnedFd) -> Result<(Inheritance, Line), LineError> {
     let mut stream = UnixStream::from(line);
     let (mut incoming, mut services, mut heard) = (Incoming::default(), Vec::new(), 0);
     let mut upgraded = None;
+    let mut settings = Arc::default();
     loop {
         while let Some(tell) = incoming.next()? {
             heard += 1;
             match tell {
-                Tell::Slot(slot) => services.extend(inherited(slot)),
+                Tell::Slot(slot) => services.extend(inherited(slot, &mut settings)),
                 Tell::Welcome(welcome) => {
                     let inheritance = Inheritance { upgraded, ..inheritance(welcome, services) };
                     return Ok((inheritance, Line { stream, incoming, heard }));
@@ -93,13 +95,17 @@ pub(crate) struct Line {
     pub(super) heard: u64,
 }
 
-fn inherited(slot: wire::Slot) -> Option<Inherited> {
+/// A service with the settings of the one before, where they are the same text: that is in memory once.
+fn inherited(slot: wire::Slot, before: &mut Arc<str>) -> Option<Inherited> {
     let wire::Slot { service, note, conf, settings, runs } = slot;
+    if **before != *settings {
+        *before = settings.into();
+    }
     Some(Inherited {
         // It came from an id.
         service: service.parse().ok()?,
         note,
-        origin: Origin { conf: conf.into(), settings: settings.into() },
+        origin: Origin { conf: conf.into(), settings: Arc::clone(before) },
         runs: runs.into_iter().map(RunId::from).collect(),
     })
 }
