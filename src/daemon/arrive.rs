@@ -35,7 +35,6 @@ pub(super) fn preflight(places: &Places) -> Result<ExitCode, StartError> {
 /// Goes on in the place of another program, or gives it back.
 pub(super) fn arrive(places: &Places, options: &Options, upgraded: &Upgraded) -> Result<ExitCode, StartError> {
     os::name_process(c"daemonherder");
-    os::keep_small();
     let arrival = Rc::new(Arrival::take(upgraded.state, upgraded.returned.as_deref())?);
     let (keeper, state) = begin(places, options.detached, &arrival).inspect_err(|_| {
         if let Ok(program) = program(places, options.detached) {

@@ -24,6 +24,7 @@ pub(super) const LOWEST: i32 = 5;
 pub(super) fn on_second_thread(
     live: impl FnOnce() -> Result<ExitCode, StartError> + Send,
 ) -> Result<ExitCode, StartError> {
+    os::keep_small();
     // Or the first thread would take signals that the other one waits for.
     os::hold_signals().map_err(cannot("hold signals back"))?;
     thread::scope(|scope| {
@@ -35,7 +36,6 @@ pub(super) fn on_second_thread(
 
 pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
     let detached = options.detached;
-    os::keep_small();
     let since_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     let confs = places.config_dir.display();
     let made = create_directory(&places.config_dir)

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,6 +25,8 @@ use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 
 /// How long is waited for the journal of notes.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How much is said at once where there is more to say.
+const PACKET: usize = 8 << 10;
 /// Where a herder finds the control listener among its descriptors.
 pub(crate) const LISTENER: i32 = FIRST_GIVEN + 1;
 /// Where it finds the lock.
@@ -46,6 +47,7 @@ pub(crate) enum Wish {
 #[derive(Clone)]
 pub(crate) struct Client {
     desk: Rc<RefCell<Desk>>,
+    stream: Rc<UnixStream>,
     wake: Rc<Notify>,
     /// Everything has been said, or nobody hears any more.
     said: Rc<Notify>,
@@ -97,7 +99,7 @@ impl Client {
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<Wish>)> {
         let Line { stream, incoming, heard } = line;
         stream.set_nonblocking(true)?;
-        let stream = UnixStream::from_std(stream)?;
+        let stream = Rc::new(UnixStream::from_std(stream)?);
         let known = |service: &Inherited| {
             let service = service.service.clone();
             move |run: &RunId| (*run, Known { service: service.clone(), listener: Listener::Nobody(Vec::new()) })
@@ -116,12 +118,13 @@ impl Client {
         };
         let client = Self {
             desk: Rc::new(RefCell::new(desk)),
+            stream,
             wake: Rc::new(Notify::new()),
             said: Rc::default(),
             net: Rc::new(Cell::new(Net::Subreaper)),
         };
         let (wish, wishes) = mpsc::unbounded_channel();
-        tokio::task::spawn_local(client.clone().converse(stream, incoming, wish));
+        tokio::task::spawn_local(client.clone().converse(incoming, wish));
         client.wake.notify_one();
         Ok((client, wishes))
     }
@@ -168,22 +171,22 @@ impl Client {
     }
 
     /// Says what there is to say and hears what there is to hear, until the keeper has gone.
-    async fn converse(self, stream: UnixStream, mut incoming: Incoming, wish: mpsc::UnboundedSender<Wish>) {
+    async fn converse(self, mut incoming: Incoming, wish: mpsc::UnboundedSender<Wish>) {
         // What came with the beginning.
         let mut there = self.hear_all(&mut incoming, &wish);
         while there {
             let unsent = !self.desk.borrow().outgoing.unsent().is_empty();
             tokio::select! {
-                ready = stream.readable() => {
-                    there = ready.is_ok() && self.hear(&stream, &mut incoming, &wish);
+                ready = self.stream.readable() => {
+                    there = ready.is_ok() && self.hear(&self.stream, &mut incoming, &wish);
                     // What the services make of it is said together with its having been heard: the keeper wakes up once.
                     after_others().await;
                 }
                 () = self.wake.notified() => {}
                 // An error is told by reading, too.
-                _ = stream.writable(), if unsent => {}
+                _ = self.stream.writable(), if unsent => {}
             }
-            self.speak(&stream);
+            self.speak(&self.stream);
         }
         self.said.notify_one();
         // Whoever listened has gone with the daemon.
@@ -258,15 +261,11 @@ impl Client {
             let heard = Request::Heard(desk.heard);
             desk.outgoing.push(&heard);
         }
-        while !desk.outgoing.unsent().is_empty() {
-            match stream.try_write(desk.outgoing.unsent()) {
-                Ok(count) => desk.outgoing.sent(count),
-                // Full, or broken, which its end will tell.
-                Err(_) => break,
-            }
-        }
+        desk.send(stream);
         desk.write_down();
-        self.said.notify_waiters();
+        if desk.outgoing.unsent().is_empty() {
+            self.said.notify_waiters();
+        }
     }
 }
 
@@ -278,6 +277,10 @@ impl Spawner for Client {
         let note = (memo.note)();
         desk.unwritten.push((service.clone(), note.clone(), heritage::texts(memo.origin)));
         desk.open(service).memo = Some(wire::Memo { stop: memo.stop.into(), note, texts });
+        if desk.outgoing.unsent().len() >= PACKET {
+            // Of a thousand steps in one turn the first ones are done while the last ones are still thought about.
+            desk.send(&self.stream);
+        }
         self.wake.notify_one();
     }
 
@@ -354,6 +357,17 @@ impl Spawner for Client {
 }
 
 impl Desk {
+    /// Writes as much of what is whole as there is room for.
+    fn send(&mut self, stream: &UnixStream) {
+        while !self.outgoing.unsent().is_empty() {
+            match stream.try_write(self.outgoing.unsent()) {
+                Ok(count) => self.outgoing.sent(count),
+                // Full, or broken, which its end will tell.
+                Err(_) => return,
+            }
+        }
+    }
+
     /// The step of a service that is being put together: what its actor does without awaiting anything belongs together,
     /// and begins with what is to be remembered.
     fn step(&mut self, service: &ServiceId) -> &mut Step {

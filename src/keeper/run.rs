@@ -321,10 +321,12 @@ impl Keeper {
         for pid in children {
             self.child_ended(pid);
         }
+        self.slots.clear();
         self.speak();
         while let Some(pid) = os::ended_child() {
             self.child_ended(pid);
         }
+        self.slots.clear();
     }
 
     fn child_ended(&mut self, pid: i32) {

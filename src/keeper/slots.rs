@@ -126,8 +126,12 @@ impl Slots {
     }
 
     /// Ends what is left of runs whose main processes have ended. As long as something is, the run has not ended.
-    fn clear(&mut self) {
+    ///
+    /// All that have ended are reaped first, since what they leave behind is this process's own from then on: one look is
+    /// enough for all of them where there is nothing.
+    pub(super) fn clear(&mut self) {
         let Self { table, slots, owners, trees, .. } = self;
+        let mut nobody_left = false;
         while let Some((run, scope)) = table.next_ended() {
             let Some(service) = owners.get(&run) else { continue };
             let Some(slot) = slots.get(service) else { continue };
@@ -144,7 +148,7 @@ impl Slots {
                 let living = owners.iter().filter_map(|(run, service)| Some((run, slots.get(service)?)));
                 living.map(|(run, slot)| (*run, table.number(*run).unwrap_or(0), slot.began)).collect()
             };
-            if trees.clear(&Ended { run, service: &id, in_leaf: slot.in_leaf }, known, runs) {
+            if trees.clear(&Ended { run, service: &id, in_leaf: slot.in_leaf }, known, runs, &mut nobody_left) {
                 table.hold(run);
             }
         }
@@ -169,9 +173,7 @@ impl Slots {
                 records.ended(place, ending);
             }
         });
-        if known {
-            self.clear();
-        } else if let Some(run) = self.trees.reaped(pid.unsigned_abs()) {
+        if !known && let Some(run) = self.trees.reaped(pid.unsigned_abs()) {
             self.table.release(run);
         }
         known

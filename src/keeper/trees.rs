@@ -121,16 +121,18 @@ impl Trees {
         found && self.place(|_| true).is_some()
     }
 
-    /// Ends all that is left of a run. True if something still is: then the run has not ended yet.
+    /// Ends all that is left of a run. `nobody_left` says, once it is found, that no run has left anything. True if something still is: then the run has not ended yet.
     pub(super) fn clear(
         &mut self,
         ended: &Ended<'_>,
         is_known: impl Fn(u32) -> bool,
         runs: impl FnOnce() -> Vec<(RunId, u32, u64)>,
+        nobody_left: &mut bool,
     ) -> bool {
         let left = match &self.leaves {
             Leaves::Usable(place) if ended.in_leaf => self.clear_leaf(place, ended.service),
-            _ => self.clear_orphans(ended.run, is_known, runs),
+            _ if *nobody_left => None,
+            _ => self.clear_orphans(ended.run, is_known, runs, nobody_left),
         };
         let Some(left) = left else { return false };
         self.next += 1;
@@ -192,7 +194,7 @@ impl Trees {
         match left {
             Left::Unseen => {
                 let nobody = || Vec::new();
-                let left = self.clear(&Ended { run, service: &service, in_leaf: true }, |_| true, nobody);
+                let left = self.clear(&Ended { run, service: &service, in_leaf: true }, |_| true, nobody, &mut true);
                 return (!left).then_some(run);
             }
             Left::Leaf(occupancy) => self.epoll.remove(occupancy.as_fd()),
@@ -290,6 +292,7 @@ impl Trees {
         run: RunId,
         is_known: impl Fn(u32) -> bool,
         runs: impl FnOnce() -> Vec<(RunId, u32, u64)>,
+        nobody_left: &mut bool,
     ) -> Option<Left> {
         let adopted = match orphans(&is_known) {
             Ok(adopted) => adopted,
@@ -301,6 +304,7 @@ impl Trees {
             }
         };
         if adopted.is_empty() {
+            *nobody_left = true;
             return None;
         }
         let runs = runs();
