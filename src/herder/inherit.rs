@@ -61,6 +61,10 @@ pub(crate) fn understand(inherited: &Inherited) -> Result<(), String> {
 impl Herder {
     fn inherit(&mut self, inherited: Inherited, library: &mut Library, ctx: &mut Context<Self>) {
         let Inherited { service, origin, note, runs, .. } = &inherited;
+        if note.is_empty() && runs.is_empty() {
+            // Nothing is remembered but the name: its conf begins it anew.
+            return;
+        }
         let now = self.herd.clock.now();
         let spec = library.read(&inherited).unwrap_or_else(|| {
             log::error!(

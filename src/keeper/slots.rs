@@ -79,6 +79,16 @@ impl Slots {
         let Record { place, service, run, pid, .. } = record;
         let in_leaf = pid.is_some_and(|pid| self.trees.is_in_leaf(&service, pid.unsigned_abs()));
         let service = self.slot(service.as_str());
+        self.next_run = self.next_run.max(run.number.saturating_add(1));
+        if let (None, Evidence::Gone) = (pid, &evidence) {
+            // The kernel stores the number before the process does anything: this one was never made. Whoever decided it
+            // finds that nobody knows it, and decides it again.
+            self.records.clear(&place);
+            if let Some(slot) = self.slots.get_mut(&service) {
+                slot.place = Some(place);
+            }
+            return;
+        }
         let ending = match evidence {
             Evidence::Alive(fd) => {
                 let process = Process::foreign(pid.unwrap_or_default(), fd);
@@ -92,7 +102,6 @@ impl Slots {
             self.table.bury(run, StopScope::Tree, ending);
         }
         self.owners.insert(run, Rc::clone(&service));
-        self.next_run = self.next_run.max(run.number.saturating_add(1));
         if let Some(slot) = self.slots.get_mut(&service) {
             slot.runs.push(run);
             slot.place = Some(place);
