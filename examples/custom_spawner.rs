@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use actix::Actor;
 use daemonherder::bus::Happening;
 use daemonherder::herder::{Herder, Shutdown, Subscribe, Supervise};
-use daemonherder::model::{RestartPolicy, RunId, ServiceId, ServiceSpec, Signal, State, StopScope};
-use daemonherder::process::{DirectSpawner, Launch, Report, Reports, Spawner, Whom};
+use daemonherder::model::{Net, RestartPolicy, RunId, ServiceId, ServiceSpec, Signal, State, StopScope};
+use daemonherder::process::{DirectSpawner, Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 use daemonherder::service::Herd;
 
 /// Launches everything through `nice -n 10`.
@@ -53,6 +53,23 @@ impl<S: Spawner> Spawner for NiceSpawner<S> {
             reports(run, report);
         });
         self.inner.launch(launch, timed);
+    }
+
+    // Where the other spawner outlives this program, it has to be given what is to be known then.
+    fn keep(&self, service: &ServiceId, memo: Memo<'_>) {
+        self.inner.keep(service, memo);
+    }
+
+    fn forget(&self, service: &ServiceId) {
+        self.inner.forget(service);
+    }
+
+    fn kept(&self) -> Kept {
+        self.inner.kept()
+    }
+
+    fn net(&self) -> Net {
+        self.inner.net()
     }
 
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) {

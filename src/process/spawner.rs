@@ -8,6 +8,8 @@ use crate::model::{Ending, Net, RunId, ServiceId, Signal, Stage, StopScope};
 
 /// Makes, signals and watches processes.
 ///
+/// One that wraps another hands on every call, those with a default included: a note that is not handed on is not kept.
+///
 /// A spawner decides nothing. All methods return at once: none waits for a child, a disk, a lock or another process. What
 /// becomes of a run is told through [`Reports`], never from within a call, in this order: `Launched` at most once,
 /// `Overdue` at most once, then exactly one `Ended`, after which nothing more is told of it. An end is kept until it is
