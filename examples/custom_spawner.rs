@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use actix::Actor;
 use daemonherder::bus::Happening;
 use daemonherder::herder::{Herder, Shutdown, Subscribe, Supervise};
-use daemonherder::model::{Net, RestartPolicy, RunId, ServiceId, ServiceSpec, Signal, State, StopScope};
+use daemonherder::model::{Net, RestartPolicy, RestartSpec, RunId, ServiceId, ServiceSpec, Signal, State, StopScope};
 use daemonherder::process::{DirectSpawner, Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 use daemonherder::service::Herd;
 
@@ -107,7 +107,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for id in &services {
         // Without arguments `nice` prints the niceness that it runs with.
         let mut spec = ServiceSpec::new(id.clone(), "nice");
-        spec.restart.policy = RestartPolicy::Never;
+        spec.restart = RestartSpec { policy: RestartPolicy::Never, ..RestartSpec::default() }.into();
         herder.send(Supervise(spec)).await??;
     }
     while !left.is_empty() {

@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use daemonherder::cli::{self, Daemon, Exit, Role, RunArguments, Style, Terminal};
+use daemonherder::cli::{self, Daemon, Exit, Role, Style, Terminal};
 use daemonherder::conf::{Overrides, Places, Surroundings};
 use daemonherder::daemon;
 
 fn main() -> ExitCode {
+    if let Some(role) = daemon::Role::of(std::env::args_os()) {
+        return daemon::play(&role);
+    }
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let mut terminal = Terminal { out: &mut out, err: &mut err, style: Style::of_stdout() };
     let role = match cli::parse(std::env::args_os(), &mut terminal) {
@@ -14,13 +17,8 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     match role {
-        Role::Daemon(_, arguments) if arguments.detach => daemon::detach(std::env::args_os().skip(1)),
-        Role::Daemon(places, arguments) => {
-            let RunArguments { detached, herder, successor, ending, preflight, upgraded, returned, .. } = arguments;
-            let upgraded = upgraded.map(|state| daemon::Upgraded { state, returned });
-            let options = daemon::Options { places, detached, herder, successor, ending, preflight, upgraded };
-            daemon::run(&options)
-        }
+        Role::Daemon(places, arguments) if arguments.detach => daemon::detach(&places),
+        Role::Daemon(places, _) => daemon::run(&places),
         Role::Schema => cli::run_schema(&mut terminal).into(),
         Role::Check(overrides, arguments) => {
             at_places(&overrides, &mut terminal, |places, terminal| cli::run_check(&arguments, &places, terminal))

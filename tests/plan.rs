@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemonherder::model::{ServiceId, ServiceSpec, StderrTo};
@@ -29,10 +30,10 @@ fn act(present: Option<(Option<&ServiceSpec>, bool)>, wanted: Option<Option<&Ser
 fn a_changed_conf_does_what_it_needs_and_no_more() {
     let old = spec();
     let disabled = with(|s| s.enabled = false);
-    let named = with(|s| s.name = "b".to_owned());
-    let slower = with(|s| s.restart.intensity = 1);
+    let named = with(|s| s.name = Some("b".to_owned()));
+    let slower = with(|s| Arc::make_mut(&mut s.restart).intensity = 1);
     let patient = with(|s| s.stop.timeout = Duration::from_secs(1));
-    let louder = with(|s| s.logs.keep = 3);
+    let louder = with(|s| Arc::make_mut(&mut s.logs).keep = 3);
     let other = with(|s| s.process.args = vec!["x".to_owned()]);
     let other_disabled = with(|s| {
         s.process.args = vec!["x".to_owned()];

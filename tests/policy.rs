@@ -1,5 +1,6 @@
 //! The policy as tables, named as those of OTP's supervisor_SUITE.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemonherder::model::{
@@ -25,7 +26,8 @@ fn rules() -> Rules {
             exceeded: Exceeded::Cooldown,
             cooldown: seconds(10),
             max_cooldown: seconds(300),
-        },
+        }
+        .into(),
         stop: StopSpec { signal: Signal::TERM, timeout: seconds(10), scope: StopScope::Tree },
     }
 }
@@ -134,7 +136,7 @@ fn restart_policies() {
         (Never, Ending::Lost, State::Exited, Cause::Lost),
     ] {
         let mut rules = rules();
-        rules.restart.policy = policy;
+        Arc::make_mut(&mut rules.restart).policy = policy;
         let mut stage = Scene::running(rules);
         stage.ends(ending);
         assert_eq!(stage.state(), state, "{policy:?} {ending:?}");
@@ -147,8 +149,8 @@ fn restart_policies() {
 #[test]
 fn success_codes_are_what_the_conf_says() {
     let mut rules = rules();
-    rules.restart.policy = RestartPolicy::OnFailure;
-    rules.restart.success_codes = vec![3];
+    Arc::make_mut(&mut rules.restart).policy = RestartPolicy::OnFailure;
+    Arc::make_mut(&mut rules.restart).success_codes = vec![3];
     let mut stage = Scene::running(rules.clone());
     stage.ends(Ending::Exited(3));
     assert_eq!(stage.state(), State::Exited);
@@ -171,7 +173,7 @@ fn want_of_resources_is_its_own_cause() {
 fn a_crash_loop_makes_exactly_one_run_and_intensity_restarts() {
     for intensity in [0, 1, 5, 17] {
         let mut rules = rules();
-        rules.restart.intensity = intensity;
+        Arc::make_mut(&mut rules.restart).intensity = intensity;
         let mut stage = Scene::new(rules);
         assert_eq!(stage.crash_loop(), 1 + u64::from(intensity));
         assert_eq!(stage.state(), State::Cooldown);
@@ -213,7 +215,7 @@ fn the_window_slides() {
 #[test]
 fn a_restart_exactly_one_period_ago_still_counts() {
     let mut rules = rules();
-    rules.restart.intensity = 1;
+    Arc::make_mut(&mut rules.restart).intensity = 1;
     for (millis, state) in [(10_000, State::Cooldown), (10_001, State::Starting)] {
         let mut stage = Scene::running(rules.clone());
         stage.ends(ABNORMAL);
@@ -227,7 +229,7 @@ fn a_restart_exactly_one_period_ago_still_counts() {
 #[test]
 fn a_delay_does_not_hide_a_loop() {
     let mut rules = rules();
-    rules.restart.delay = seconds(3);
+    Arc::make_mut(&mut rules.restart).delay = seconds(3);
     let mut stage = Scene::new(rules);
     assert_eq!(stage.crash_loop(), 6);
     assert_eq!(stage.state(), State::Cooldown);
@@ -269,7 +271,7 @@ fn jitter_only_lengthens_and_by_a_fifth_at_most() {
 
 #[test]
 fn the_cap_never_shortens_a_first_wait_that_was_written() {
-    let mut spec = rules().restart;
+    let mut spec = RestartSpec::clone(&rules().restart);
     spec.cooldown = seconds(600);
     assert_eq!(next_wait(None, &spec), seconds(600));
     assert_eq!(next_wait(Some(seconds(600)), &spec), seconds(600));
@@ -278,7 +280,7 @@ fn the_cap_never_shortens_a_first_wait_that_was_written() {
 #[test]
 fn exceeded_fail_stays_failed_until_told_otherwise() {
     let mut rules = rules();
-    rules.restart.exceeded = Exceeded::Fail;
+    Arc::make_mut(&mut rules.restart).exceeded = Exceeded::Fail;
     let mut stage = Scene::new(rules);
     stage.crash_loop();
     assert_eq!(stage.state(), State::Failed);
@@ -335,7 +337,7 @@ fn a_process_that_may_not_be_signalled_says_so() {
 #[test]
 fn a_stop_in_any_waiting_state_is_immediate() {
     let mut delayed = rules();
-    delayed.restart.delay = seconds(3);
+    Arc::make_mut(&mut delayed.restart).delay = seconds(3);
     let mut backoff = Scene::running(delayed);
     backoff.ends(ABNORMAL);
     assert_eq!(backoff.state(), State::Backoff);
@@ -367,7 +369,7 @@ fn new_rules_end_a_cool_down_and_a_failure_and_nothing_else() {
     let mut cooldown = Scene::new(rules());
     cooldown.crash_loop();
     let mut failing = rules();
-    failing.restart.exceeded = Exceeded::Fail;
+    Arc::make_mut(&mut failing.restart).exceeded = Exceeded::Fail;
     let mut failed = Scene::new(failing);
     failed.crash_loop();
     for mut stage in [cooldown, failed] {

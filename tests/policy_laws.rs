@@ -186,7 +186,8 @@ fn rules() -> impl Strategy<Value = Rules> {
                 exceeded,
                 cooldown: Duration::from_secs(cooldown),
                 max_cooldown: Duration::from_secs(60),
-            },
+            }
+            .into(),
             stop: StopSpec { signal: Signal::TERM, timeout: Duration::from_secs(5), scope },
         },
     )

@@ -65,27 +65,6 @@ pub struct RunArguments {
     /// Go into the background, and return when the daemon answers; done where one runs already
     #[arg(long)]
     pub detach: bool,
-    /// The one in the background: it says on stdout when it answers
-    #[arg(long, hide = true, conflicts_with = "detach")]
-    pub detached: bool,
-    /// The herder, which only a keeper starts
-    #[arg(long, hide = true, conflicts_with = "detach")]
-    pub herder: bool,
-    /// The keeper in the place of one that has gone, made of its herder
-    #[arg(long, hide = true, conflicts_with_all = ["detach", "herder"])]
-    pub successor: bool,
-    /// The herd was being stopped when the keeper went
-    #[arg(long, hide = true, requires = "successor")]
-    pub ending: bool,
-    /// Look at what a keeper would leave to this program, and say whether that would do
-    #[arg(long, hide = true, conflicts_with_all = ["detach", "herder", "successor"])]
-    pub preflight: bool,
-    /// The keeper in the place of another program, which left what it knows in this descriptor
-    #[arg(long, hide = true, value_name = "FD", conflicts_with_all = ["detach", "herder", "successor", "preflight"])]
-    pub upgraded: Option<i32>,
-    /// The program that was to take the place of this one gave it back: why, in a word
-    #[arg(long, hide = true, value_name = "WORD", requires = "upgraded")]
-    pub returned: Option<String>,
 }
 
 /// A verb that speaks to the daemon.

@@ -34,12 +34,12 @@ pub fn path_hint(spec: &ServiceSpec, caller_path: &OsStr) -> Option<String> {
 
 /// The PATH that a service will have, where its conf and `herder.json` alone decide.
 fn service_path(spec: &ServiceSpec) -> Option<&str> {
-    let EnvChange { inherit, herd, service } = &spec.process.env;
-    let decided = match (service.get("PATH"), herd.get("PATH")) {
+    let EnvChange { herd, service } = &spec.process.env;
+    let decided = match (service.get("PATH"), herd.variables.get("PATH")) {
         (Some(own), _) => own,
         (None, _) if spec.process.env_file.is_some() => return None,
         (None, Some(herd)) => herd,
-        (None, None) if inherit.iter().any(|name| name == "PATH") => return None,
+        (None, None) if herd.inherit.iter().any(|name| name == "PATH") => return None,
         (None, None) => return Some(SERVICE_PATH),
     };
     Some(decided.as_deref().unwrap_or(NO_PATH))

@@ -1,30 +1,30 @@
 //! `herder.json`: what holds for all services.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
 use super::json;
-use super::lower::{Draft, read_defaults};
+use super::lower::{Common, Draft, read_defaults};
 use super::problem::Problems;
 use super::reader::{Reading, fields};
 use super::schema::SETTINGS_KEYS;
 use super::{Accounts, Problem};
-use crate::model::Origin;
+use crate::model::{HerdEnv, Origin};
 
 /// The settings of the herd; its default is what holds without a `herder.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// What confs take where they say nothing.
     pub(super) defaults: Draft,
-    /// Variables of every service; `None` removes one.
-    pub env: BTreeMap<String, Option<String>>,
-    /// Names of variables that the daemon passes on.
-    pub inherit_env: Vec<String>,
+    /// What every service is given, `env` and `inherit_env`.
+    pub env: Arc<HerdEnv>,
     /// A group that may use the control socket besides the owner.
     pub control_group: Option<String>,
     /// Whether services get cgroups.
     pub cgroup: Cgroup,
+    /// What all of that comes to for a conf that says nothing.
+    pub(super) common: Common,
     /// What they were read from.
     pub(super) origin: Origin,
 }
@@ -47,15 +47,16 @@ impl Settings {
     pub fn read(text: &str, accounts: &dyn Accounts) -> Result<Self, Vec<Problem>> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reading = Reading { problems: Problems::of(text), accounts };
+        let mut env = HerdEnv::default();
         let mut settings = Self { origin: Origin { settings: text.into(), ..Origin::default() }, ..Self::default() };
         if let Some(object) = json::parse(text, &mut reading.problems) {
             for field in fields(&object, SETTINGS_KEYS, "", &mut reading.problems) {
                 match (field.key.name, field.value) {
                     ("defaults", Value::Object(object)) => settings.defaults = read_defaults(object, &mut reading),
                     ("control", Value::Object(object)) => settings.read_control(object, &mut reading),
-                    ("env", _) => settings.env = field.variables(&mut reading.problems).unwrap_or_default(),
+                    ("env", _) => env.variables = field.variables(&mut reading.problems).unwrap_or_default(),
                     ("inherit_env", _) => {
-                        settings.inherit_env = field.variable_names(&mut reading.problems).unwrap_or_default();
+                        env.inherit = field.variable_names(&mut reading.problems).unwrap_or_default();
                     }
                     ("cgroup", _) => {
                         settings.cgroup = field.parsed(cgroup, &mut reading.problems).unwrap_or_default();
@@ -64,6 +65,8 @@ impl Settings {
                 }
             }
         }
+        settings.env = env.into();
+        settings.common = Common::of(&settings);
         if reading.problems.is_empty() { Ok(settings) } else { Err(reading.problems.into_sorted()) }
     }
 

@@ -1,17 +1,13 @@
 //! An upgrade from the side of the new program: first it looks at what it would take over, then it does.
-//!
-//! The words of these command lines are a contract between all versions, as what a keeper leaves is (`keeper/handover`):
-//! `run --preflight`, `run --upgraded FD` and `run --upgraded FD --returned WORD`, each with `--config-dir`, `--state-dir`,
-//! `--host` and perhaps `--detached`.
 
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use super::StartError;
 use super::keep::{LOWEST, cannot, end_with, program};
 use super::state::StateDir;
-use super::{Options, StartError, Upgraded};
 use crate::conf::Places;
 use crate::herder;
 use crate::keeper::{self, Answer, Arrival, Handover, Keeper, Parts, RunTable};
@@ -33,11 +29,16 @@ pub(super) fn preflight(places: &Places) -> Result<ExitCode, StartError> {
 }
 
 /// Goes on in the place of another program, or gives it back.
-pub(super) fn arrive(places: &Places, options: &Options, upgraded: &Upgraded) -> Result<ExitCode, StartError> {
+pub(super) fn arrive(
+    places: &Places,
+    detached: bool,
+    state: i32,
+    returned: Option<&str>,
+) -> Result<ExitCode, StartError> {
     os::name_process(c"daemonherder");
-    let arrival = Rc::new(Arrival::take(upgraded.state, upgraded.returned.as_deref())?);
-    let (keeper, state) = begin(places, options.detached, &arrival).inspect_err(|_| {
-        if let Ok(program) = program(places, options.detached) {
+    let arrival = Rc::new(Arrival::take(state, returned)?);
+    let (keeper, state) = begin(places, detached, &arrival).inspect_err(|_| {
+        if let Ok(program) = program(places, detached) {
             arrival.give_up(&program);
         }
     })?;

@@ -1,13 +1,14 @@
 //! A daemon in the background, for cron and for people.
 //!
-//! The caller starts its own program once more and waits until that one answers. There is no double fork: the child makes
+//! The caller starts its own program once more, as the keeper, and waits until its herd answers. There is no double fork: the child makes
 //! a session of its own, and what it says before it answers comes through pipes, so that neither cron's mail nor a terminal
 //! is held open by it.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
+use super::role;
+use crate::conf::{Overrides, Places};
 use crate::os;
 
 /// What the child says once it answers.
@@ -15,9 +16,13 @@ const READY: &[u8] = b"ready\n";
 /// What it says where another daemon runs already.
 const RUNNING: &[u8] = b"running\n";
 
-/// Starts a daemon in the background with the arguments of this one, and returns when it answers.
-pub fn detach(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match start(arguments.map(|word| if word == "--detach" { "--detached".into() } else { word })) {
+/// Starts a daemon in the background, and returns when it answers.
+pub fn detach(places: &Overrides) -> ExitCode {
+    let places = match super::find(places) {
+        Ok(places) => places,
+        Err(error) => return super::end(Err(error.into())),
+    };
+    match start(&places) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("daemonherder: cannot start in the background: {error}");
@@ -26,9 +31,9 @@ pub fn detach(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn start(arguments: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
+fn start(places: &Places) -> io::Result<ExitCode> {
     let mut child = Command::new(std::env::current_exe()?)
-        .args(arguments)
+        .args(role::words(super::KEEPER, places, true).into_iter().skip(1))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

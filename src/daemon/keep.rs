@@ -1,6 +1,5 @@
 //! The daemon's first process: what a keeper is made of.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::state::StateDir;
 use super::succeed::{environment, texts};
-use super::{Options, StartError, detach};
+use super::{StartError, detach, role};
 use crate::conf::{Places, create_directory};
 use crate::front::{self, Access};
 use crate::keeper::{self, Ended, HerderProgram, Keeper, Parts, RunTable};
@@ -34,27 +33,41 @@ pub(super) fn on_second_thread(
     })
 }
 
-pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, StartError> {
-    let detached = options.detached;
+/// How a keeper comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Somebody wants a daemon.
+    Fresh,
+    /// The one before has gone, and its herder has become this one.
+    Successor {
+        /// The herd was being stopped.
+        ending: bool,
+    },
+}
+
+pub(super) fn keep(places: &Places, detached: bool, start: Start) -> Result<ExitCode, StartError> {
+    os::name_process(c"daemonherder");
     let since_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     let confs = places.config_dir.display();
     let made = create_directory(&places.config_dir)
         .map_err(|source| StartError::Io { what: format!("make {confs}"), source })?;
-    let mut state = match options.successor {
-        true => StateDir::inherit(places, File::from(os::given(keeper::LOCK).map_err(cannot("find the lock"))?))?,
-        false => StateDir::open(places)?,
+    let mut state = match start {
+        Start::Successor { .. } => {
+            StateDir::inherit(places, File::from(os::given(keeper::LOCK).map_err(cannot("find the lock"))?))?
+        }
+        Start::Fresh => StateDir::open(places)?,
     };
     let next_run = state.take_runs()?;
     // What services get is what the daemon was started with, so this is looked at before anything is changed.
     let open_files = os::open_files();
     os::raise_open_files();
     let boot_id = os::boot_id().map_err(cannot("read the boot id"))?;
-    let listener = match options.successor {
+    let listener = match start {
         // Who waits there now is answered by the next herder.
-        true => os::given(keeper::LISTENER)
+        Start::Successor { .. } => os::given(keeper::LISTENER)
             .and_then(|listener| os::peer::listen_again(listener.as_fd()).map(|()| listener))
             .map_err(cannot("find the control socket"))?,
-        false => front::bind(&places.socket, &Access::of_this_process(None))?.into(),
+        Start::Fresh => front::bind(&places.socket, &Access::of_this_process(None))?.into(),
     };
     let keeper = Parts {
         program: program(places, detached)?,
@@ -65,7 +78,7 @@ pub(super) fn keep(places: &Places, options: &Options) -> Result<ExitCode, Start
         next_run,
         since_ns,
         open_files,
-        ending: options.ending,
+        ending: start == Start::Successor { ending: true },
         on_ready: Box::new(move || {
             if detached {
                 detach::tell_ready();
@@ -93,15 +106,10 @@ pub(super) fn end_with(mut keeper: Keeper, mut state: StateDir, places: &Places)
     })
 }
 
-/// This very program as a herder, at the same places whatever becomes of the variables that they came from.
+/// This very program as a herder at the same places.
 pub(super) fn program(places: &Places, detached: bool) -> Result<HerderProgram, StartError> {
     let executable = Executable::own().map_err(cannot("open this program's own file"))?;
-    let mut argv: Vec<OsString> = ["daemonherder", "run", "--herder", "--config-dir"].map(OsString::from).into();
-    argv.push(places.config_dir.clone().into());
-    argv.extend(["--state-dir".into(), places.state_dir.clone().into()]);
-    argv.extend(["--host".into(), OsString::from(places.host.to_string())]);
-    argv.extend(detached.then(|| "--detached".into()));
-    Ok(HerderProgram { executable, argv: texts(argv), env: environment() })
+    Ok(HerderProgram { executable, argv: texts(role::words("--herder", places, detached)), env: environment() })
 }
 
 pub(super) fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {

@@ -1,8 +1,9 @@
 //! The daemon: the one place that knows every room and puts them together.
 //!
-//! `main` calls [`run`] for both of its processes. The keeper's takes the state directory, makes the control socket, and
-//! keeps (`keep`); the herder's takes over what runs, points the journal at its file, starts the Herder with the keeper as
-//! its spawner, answers on the socket, and waits for the end of the herd (`serve`).
+//! `main` calls [`run`] where somebody wants a daemon, which turns into a keeper, and [`play`] for both of the daemon's
+//! processes. The keeper's takes the state directory, makes the control socket, and keeps (`keep`); the herder's takes
+//! over what runs, points the journal at its file, starts the Herder with the keeper as its spawner, answers on the socket,
+//! and waits for the end of the herd (`serve`).
 //!
 //! An upgrade is two more roles of the same program (`arrive`), and a way to ask for it (`upgrade`).
 //!
@@ -12,6 +13,7 @@ mod arrive;
 mod detach;
 mod journal;
 mod keep;
+mod role;
 mod serve;
 mod state;
 mod succeed;
@@ -21,40 +23,18 @@ use std::error::Error;
 use std::process::ExitCode;
 
 pub use detach::detach;
+pub use role::Role;
 pub use state::{StateDir, StateError};
 
 use crate::conf::{Overrides, Places, PlacesError, Surroundings};
 use crate::front::BindError;
 use crate::keeper::{BadHandover, LineError, TableError};
-use crate::os;
+use crate::os::{self, Executable};
+use role::Part;
+use succeed::{environment, texts};
 
-/// What the command line says of a daemon.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Where things are.
-    pub places: Overrides,
-    /// Started by [`detach()`]: tells on standard output when it answers, and then lets go of the terminal.
-    pub detached: bool,
-    /// Started by a keeper: to decide what it keeps.
-    pub herder: bool,
-    /// A herder whose keeper has gone, and which is the keeper now.
-    pub successor: bool,
-    /// The herd was being stopped when the keeper went.
-    pub ending: bool,
-    /// A program that a keeper lets look at what it would leave to it.
-    pub preflight: bool,
-    /// A program that has taken the place of another one in the keeper's process.
-    pub upgraded: Option<Upgraded>,
-}
-
-/// What one program tells the next one in the same process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upgraded {
-    /// The descriptor of what it left.
-    pub state: i32,
-    /// The next one gave the place back: why, in a word.
-    pub returned: Option<String>,
-}
+/// The word of the first role.
+const KEEPER: &str = "--keeper";
 
 /// Why a daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -110,32 +90,47 @@ impl StartError {
     }
 }
 
-/// Runs the daemon until its herd has ended.
-pub fn run(options: &Options) -> ExitCode {
-    let places = Surroundings::of_this_process().and_then(|around| Places::find(&options.places, &around));
-    let result = places.map_err(StartError::from).and_then(|places| {
-        if options.herder {
-            return serve::serve(&places, options.detached).map(|()| ExitCode::SUCCESS);
+/// Turns this process into a daemon: the keeper's part is played by a program that has not read a command line.
+pub fn run(places: &Overrides) -> ExitCode {
+    let become_keeper = |places: &Places| match Executable::own() {
+        Ok(own) => os::become_role(&own, &texts(role::words(KEEPER, places, false)), &environment(), &[]),
+        Err(error) => error,
+    };
+    let found = find(places).map(|places| become_keeper(&places));
+    end(found.map_err(StartError::from).and_then(|error| Err(keep::cannot("become the keeper")(error))))
+}
+
+/// Lives one of the daemon's processes, to the end of its herd.
+pub fn play(Role { part, places, detached }: &Role) -> ExitCode {
+    let detached = *detached;
+    let result = find(places).map_err(StartError::from).and_then(|places| match part {
+        Part::Herder => serve::serve(&places, detached).map(|()| ExitCode::SUCCESS),
+        Part::Preflight => arrive::preflight(&places),
+        Part::Upgraded { state, returned } => {
+            keep::on_second_thread(|| arrive::arrive(&places, detached, *state, returned.as_deref()))
         }
-        if options.preflight {
-            return arrive::preflight(&places);
+        Part::Keeper => {
+            if detached {
+                os::leave_terminal().map_err(keep::cannot("enter /"))?;
+            }
+            keep::on_second_thread(|| keep::keep(&places, detached, keep::Start::Fresh))
         }
-        if let Some(upgraded) = &options.upgraded {
-            return keep::on_second_thread(|| arrive::arrive(&places, options, upgraded));
+        Part::Successor { ending } => {
+            keep::on_second_thread(|| keep::keep(&places, detached, keep::Start::Successor { ending: *ending }))
         }
-        if options.detached {
-            os::leave_terminal().map_err(|source| StartError::Io { what: "enter /".to_owned(), source })?;
-        }
-        keep::on_second_thread(|| keep::keep(&places, options))
     });
     match result {
         // Whoever wants a daemon in the background has one.
-        Err(StartError::State(StateError::Running { .. })) if options.detached => {
+        Err(StartError::State(StateError::Running { .. })) if detached => {
             detach::tell_running();
             ExitCode::SUCCESS
         }
         other => end(other),
     }
+}
+
+fn find(places: &Overrides) -> Result<Places, PlacesError> {
+    Surroundings::of_this_process().and_then(|around| Places::find(places, &around))
 }
 
 fn end(result: Result<ExitCode, StartError>) -> ExitCode {

@@ -152,7 +152,7 @@ impl Child {
         let alive = note.phase.alive();
         ServiceStatus {
             id: id.clone(),
-            name: self.spec.name.clone(),
+            name: self.spec.name().to_owned(),
             state: self.life.state(),
             wanted: note.wanted,
             reason: self.reason(now),

@@ -21,7 +21,7 @@ pub use net::Net;
 pub use run::{InvalidRunId, RunId};
 pub use signal::{InvalidSignal, Signal};
 pub use spec::{
-    EnvChange, Exceeded, LogFormat, LogTarget, LogsSpec, OnFull, Origin, ProcessSpec, RestartPolicy, RestartSpec,
-    ServiceSpec, StderrTo, StopScope, StopSpec,
+    EnvChange, Exceeded, HerdEnv, LogFormat, LogTarget, LogsSpec, OnFull, Origin, ProcessSpec, RestartPolicy,
+    RestartSpec, ServiceSpec, StderrTo, StopScope, StopSpec,
 };
 pub use state::{State, Wanted};

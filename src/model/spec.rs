@@ -13,18 +13,18 @@ use super::{Limit, Resource, ServiceId, Signal};
 pub struct ServiceSpec {
     /// Who it is.
     pub id: ServiceId,
-    /// A name for people.
-    pub name: String,
+    /// A name for people; none where that is the id.
+    pub name: Option<String>,
     /// Whether it is started without being asked for.
     pub enabled: bool,
     /// What concerns the process itself: a change here needs a new run.
     pub process: ProcessSpec,
-    /// What happens when a run ends.
-    pub restart: RestartSpec,
+    /// What happens when a run ends; mostly one for many services, as whatever is shared here.
+    pub restart: Arc<RestartSpec>,
     /// How a run is ended.
     pub stop: StopSpec,
     /// How its output is kept.
-    pub logs: LogsSpec,
+    pub logs: Arc<LogsSpec>,
     /// The texts that say all this.
     pub origin: Origin,
 }
@@ -62,8 +62,8 @@ impl ServiceSpec {
     /// that user's home, started again for ever, its output in a file. These are the defaults of the conf format.
     pub fn new(id: ServiceId, cmd: impl Into<String>) -> Self {
         Self {
-            name: id.to_string(),
             id,
+            name: None,
             enabled: true,
             process: ProcessSpec {
                 cmd: cmd.into(),
@@ -79,27 +79,16 @@ impl ServiceSpec {
                 output: LogTarget::File,
                 cgroup: true,
             },
-            restart: RestartSpec {
-                policy: RestartPolicy::Always,
-                success_codes: vec![0],
-                delay: Duration::ZERO,
-                intensity: 5,
-                period: Duration::from_secs(10),
-                exceeded: Exceeded::Cooldown,
-                cooldown: Duration::from_secs(10),
-                max_cooldown: Duration::from_secs(5 * 60),
-            },
+            restart: Arc::default(),
             stop: StopSpec { signal: Signal::TERM, timeout: Duration::from_secs(10), scope: StopScope::Tree },
-            logs: LogsSpec {
-                format: LogFormat::Raw,
-                max_size: 10 * 1024 * 1024,
-                keep: 10,
-                max_age: None,
-                compress: false,
-                on_full: OnFull::Drop,
-            },
+            logs: Arc::default(),
             origin: Origin::default(),
         }
+    }
+
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.id.as_str())
     }
 }
 
@@ -135,12 +124,19 @@ pub struct ProcessSpec {
 /// What is added to the baseline environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvChange {
-    /// Names of variables that the daemon passes on if it has them.
-    pub inherit: Vec<String>,
-    /// The herd's variables, below `env_file`; `None` removes one.
-    pub herd: BTreeMap<String, Option<String>>,
+    /// What all services of the herd are given, below `env_file`.
+    pub herd: Arc<HerdEnv>,
     /// The service's own, above `env_file`; `None` removes one.
     pub service: BTreeMap<String, Option<String>>,
+}
+
+/// What a herd adds to the baseline environment of all its services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HerdEnv {
+    /// Names of variables that the daemon passes on if it has them.
+    pub inherit: Vec<String>,
+    /// The herd's own, above those; `None` removes one.
+    pub variables: BTreeMap<String, Option<String>>,
 }
 
 /// When an ended run is followed by another (OTP's restart types).
@@ -184,6 +180,21 @@ pub struct RestartSpec {
     pub max_cooldown: Duration,
 }
 
+impl Default for RestartSpec {
+    fn default() -> Self {
+        Self {
+            policy: RestartPolicy::Always,
+            success_codes: vec![0],
+            delay: Duration::ZERO,
+            intensity: 5,
+            period: Duration::from_secs(10),
+            exceeded: Exceeded::Cooldown,
+            cooldown: Duration::from_secs(10),
+            max_cooldown: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
 /// How a service is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopSpec {
@@ -219,6 +230,19 @@ pub struct LogsSpec {
     pub compress: bool,
     /// What happens when nothing can be written.
     pub on_full: OnFull,
+}
+
+impl Default for LogsSpec {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Raw,
+            max_size: 10 * 1024 * 1024,
+            keep: 10,
+            max_age: None,
+            compress: false,
+            on_full: OnFull::Drop,
+        }
+    }
 }
 
 /// Where standard error goes.

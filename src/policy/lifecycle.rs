@@ -39,7 +39,7 @@ pub const KILL_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// When it is restarted.
-    pub restart: RestartSpec,
+    pub restart: Arc<RestartSpec>,
     /// How it is stopped.
     pub stop: StopSpec,
 }
@@ -152,7 +152,7 @@ pub struct Lifecycle {
 
 impl From<&ServiceSpec> for Rules {
     fn from(spec: &ServiceSpec) -> Self {
-        Self { restart: spec.restart.clone(), stop: spec.stop }
+        Self { restart: Arc::clone(&spec.restart), stop: spec.stop }
     }
 }
 

@@ -66,10 +66,10 @@ impl Environment {
 
     /// Adds what confs say, in their order, with `file` being what `env_file` holds.
     pub(super) fn change(&mut self, change: &EnvChange, file: Vec<(OsString, OsString)>, baseline: &Baseline) {
-        for name in &change.inherit {
+        for name in &change.herd.inherit {
             self.inherit(name, baseline);
         }
-        self.apply(&change.herd);
+        self.apply(&change.herd.variables);
         self.0.extend(file);
         self.apply(&change.service);
     }
@@ -139,7 +139,10 @@ fn variable(name: OsString, value: &OsStr) -> Option<CString> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::model::HerdEnv;
 
     const RUN: RunId = RunId { herd: 0xab, number: 3 };
 
@@ -181,8 +184,10 @@ mod tests {
             names.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect()
         };
         let change = EnvChange {
-            inherit: ["A", "B", "C", "D", "ABSENT"].map(str::to_owned).to_vec(),
-            herd: some(&[("B", Some("herd")), ("C", Some("herd")), ("D", Some("herd")), ("LANG", None)]),
+            herd: Arc::new(HerdEnv {
+                inherit: ["A", "B", "C", "D", "ABSENT"].map(str::to_owned).to_vec(),
+                variables: some(&[("B", Some("herd")), ("C", Some("herd")), ("D", Some("herd")), ("LANG", None)]),
+            }),
             service: some(&[("D", Some("conf")), ("SHELL", None), ("DHERDER_RUN", Some("forged"))]),
         };
         let daemon = [("A", "own"), ("B", "own"), ("C", "own"), ("D", "own"), ("TZ", "Europe/Berlin")];

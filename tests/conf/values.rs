@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemonherder::conf::{CONF_KEYS, Kind, Settings, lower};
@@ -20,7 +21,7 @@ fn seconds(seconds: u64) -> Duration {
 fn plain() -> ServiceSpec {
     ServiceSpec {
         id: "web".parse().unwrap(),
-        name: "web".into(),
+        name: None,
         enabled: true,
         process: ProcessSpec {
             cmd: "x".into(),
@@ -45,7 +46,8 @@ fn plain() -> ServiceSpec {
             exceeded: Exceeded::Cooldown,
             cooldown: seconds(10),
             max_cooldown: seconds(300),
-        },
+        }
+        .into(),
         stop: StopSpec { signal: Signal::TERM, timeout: seconds(10), scope: StopScope::Tree },
         logs: LogsSpec {
             format: LogFormat::Raw,
@@ -54,7 +56,8 @@ fn plain() -> ServiceSpec {
             max_age: None,
             compress: false,
             on_full: OnFull::Drop,
-        },
+        }
+        .into(),
         origin: Origin::default(),
     }
 }
@@ -90,7 +93,7 @@ fn check(key: &str, change: impl FnOnce(&mut ServiceSpec)) {
 
 #[test]
 fn process_keys() {
-    check(r#""name":"Wéb server""#, |s| s.name = "Wéb server".into());
+    check(r#""name":"Wéb server""#, |s| s.name = Some("Wéb server".to_owned()));
     check(r#""enabled":false"#, |s| s.enabled = false);
     check(r#""args":["", "a b", "$HOME"]"#, |s| s.process.args = vec!["".into(), "a b".into(), "$HOME".into()]);
     check(r#""cwd":"/srv""#, |s| s.process.cwd = Some("/srv".into()));
@@ -129,18 +132,20 @@ fn limits() {
 #[test]
 fn restart_keys() {
     for (text, policy) in [("on-failure", RestartPolicy::OnFailure), ("never", RestartPolicy::Never)] {
-        check(&format!(r#""restart":"{text}""#), |s| s.restart.policy = policy);
-        check(&format!(r#""restart":{{"policy":"{text}"}}"#), |s| s.restart.policy = policy);
+        check(&format!(r#""restart":"{text}""#), |s| Arc::make_mut(&mut s.restart).policy = policy);
+        check(&format!(r#""restart":{{"policy":"{text}"}}"#), |s| Arc::make_mut(&mut s.restart).policy = policy);
     }
-    check(r#""restart":{"success_codes":[143, 0, 0, 255]}"#, |s| s.restart.success_codes = vec![0, 143, 255]);
-    check(r#""restart":{"success_codes":[]}"#, |s| s.restart.success_codes = vec![]);
-    check(r#""restart":{"delay":"250ms"}"#, |s| s.restart.delay = Duration::from_millis(250));
-    check(r#""restart":{"intensity":0}"#, |s| s.restart.intensity = 0);
-    check(r#""restart":{"intensity":4294967295}"#, |s| s.restart.intensity = u32::MAX);
-    check(r#""restart":{"period":"1h"}"#, |s| s.restart.period = seconds(3600));
-    check(r#""restart":{"exceeded":"fail"}"#, |s| s.restart.exceeded = Exceeded::Fail);
-    check(r#""restart":{"cooldown":"1m"}"#, |s| s.restart.cooldown = seconds(60));
-    check(r#""restart":{"max_cooldown":"1h"}"#, |s| s.restart.max_cooldown = seconds(3600));
+    check(r#""restart":{"success_codes":[143, 0, 0, 255]}"#, |s| {
+        Arc::make_mut(&mut s.restart).success_codes = vec![0, 143, 255]
+    });
+    check(r#""restart":{"success_codes":[]}"#, |s| Arc::make_mut(&mut s.restart).success_codes = vec![]);
+    check(r#""restart":{"delay":"250ms"}"#, |s| Arc::make_mut(&mut s.restart).delay = Duration::from_millis(250));
+    check(r#""restart":{"intensity":0}"#, |s| Arc::make_mut(&mut s.restart).intensity = 0);
+    check(r#""restart":{"intensity":4294967295}"#, |s| Arc::make_mut(&mut s.restart).intensity = u32::MAX);
+    check(r#""restart":{"period":"1h"}"#, |s| Arc::make_mut(&mut s.restart).period = seconds(3600));
+    check(r#""restart":{"exceeded":"fail"}"#, |s| Arc::make_mut(&mut s.restart).exceeded = Exceeded::Fail);
+    check(r#""restart":{"cooldown":"1m"}"#, |s| Arc::make_mut(&mut s.restart).cooldown = seconds(60));
+    check(r#""restart":{"max_cooldown":"1h"}"#, |s| Arc::make_mut(&mut s.restart).max_cooldown = seconds(3600));
 }
 
 #[test]
@@ -170,14 +175,14 @@ fn logs_keys() {
     check(r#""logs":{"stderr":"separate"}"#, |s| s.process.stderr = StderrTo::Separate);
     check(r#""logs":{"stderr":"discard"}"#, |s| s.process.stderr = StderrTo::Discard);
     check(r#""logs":{"to":"null"}"#, |s| s.process.output = LogTarget::Null);
-    check(r#""logs":{"format":"timestamped"}"#, |s| s.logs.format = LogFormat::Timestamped);
-    check(r#""logs":{"format":"json"}"#, |s| s.logs.format = LogFormat::Json);
-    check(r#""logs":{"max_size":"512k"}"#, |s| s.logs.max_size = 512 << 10);
-    check(r#""logs":{"max_size":"1B"}"#, |s| s.logs.max_size = 1);
-    check(r#""logs":{"keep":0}"#, |s| s.logs.keep = 0);
-    check(r#""logs":{"max_age":"24h"}"#, |s| s.logs.max_age = Some(seconds(86_400)));
-    check(r#""logs":{"compress":true}"#, |s| s.logs.compress = true);
-    check(r#""logs":{"on_full":"block"}"#, |s| s.logs.on_full = OnFull::Block);
+    check(r#""logs":{"format":"timestamped"}"#, |s| Arc::make_mut(&mut s.logs).format = LogFormat::Timestamped);
+    check(r#""logs":{"format":"json"}"#, |s| Arc::make_mut(&mut s.logs).format = LogFormat::Json);
+    check(r#""logs":{"max_size":"512k"}"#, |s| Arc::make_mut(&mut s.logs).max_size = 512 << 10);
+    check(r#""logs":{"max_size":"1B"}"#, |s| Arc::make_mut(&mut s.logs).max_size = 1);
+    check(r#""logs":{"keep":0}"#, |s| Arc::make_mut(&mut s.logs).keep = 0);
+    check(r#""logs":{"max_age":"24h"}"#, |s| Arc::make_mut(&mut s.logs).max_age = Some(seconds(86_400)));
+    check(r#""logs":{"compress":true}"#, |s| Arc::make_mut(&mut s.logs).compress = true);
+    check(r#""logs":{"on_full":"block"}"#, |s| Arc::make_mut(&mut s.logs).on_full = OnFull::Block);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A conf as a whole.
 
+use std::sync::Arc;
+
 use jsonc_parser::ast::{Object, Value};
 
 use super::logs::LogsDraft;
@@ -11,7 +13,7 @@ use crate::conf::problem::Problems;
 use crate::conf::reader::{Field, Reading, fields};
 use crate::conf::schema::{CONF_KEYS, OWN};
 use crate::conf::{Accounts, Problem, Settings};
-use crate::model::{Origin, ServiceId, ServiceSpec};
+use crate::model::{LogsSpec, Origin, RestartSpec, ServiceId, ServiceSpec};
 
 /// What the text of a conf says, as long as nothing is wrong with it; read with the settings of the herd.
 ///
@@ -52,6 +54,26 @@ pub(in crate::conf) struct Draft {
     restart: RestartDraft,
     stop: StopDraft,
     logs: LogsDraft,
+}
+
+/// What confs that say nothing of it have in common: it is in memory once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::conf) struct Common {
+    restart: Arc<RestartSpec>,
+    logs: Arc<LogsSpec>,
+}
+
+impl Common {
+    /// Of these settings.
+    pub(in crate::conf) fn of(settings: &Settings) -> Self {
+        let Draft { restart, logs, .. } = settings.defaults.clone();
+        Self { restart: restart.finish(RestartSpec::default()).into(), logs: logs.finish(LogsSpec::default()).into() }
+    }
+}
+
+/// A value as it is in memory already, if it is that one.
+fn shared<T: PartialEq>(value: T, common: &Arc<T>) -> Arc<T> {
+    if value == **common { Arc::clone(common) } else { Arc::new(value) }
 }
 
 fn read(object: &Object<'_>, reading: &mut Reading<'_, '_>) -> Draft {
@@ -116,15 +138,15 @@ impl Draft {
 
     /// The spec, with the defaults of [`ServiceSpec::new`]; `None` where there is no command.
     fn finish(self, id: &ServiceId, settings: &Settings, origin: Origin) -> Option<ServiceSpec> {
-        let plain = ServiceSpec::new(id.clone(), self.cmd?);
+        let (plain, common) = (ServiceSpec::new(id.clone(), self.cmd?), &settings.common);
         Some(ServiceSpec {
+            name: self.name.filter(|name| name != id.as_str()),
             id: plain.id,
-            name: self.name.unwrap_or(plain.name),
             enabled: self.enabled.unwrap_or(plain.enabled),
             process: self.process.finish(plain.process, self.args, &self.logs, settings),
-            restart: self.restart.finish(plain.restart),
+            restart: shared(self.restart.finish(RestartSpec::default()), &common.restart),
             stop: self.stop.finish(plain.stop),
-            logs: self.logs.finish(plain.logs),
+            logs: shared(self.logs.finish(LogsSpec::default()), &common.logs),
             origin,
         })
     }

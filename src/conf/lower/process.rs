@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
@@ -68,7 +69,7 @@ impl ProcessDraft {
             cmd: plain.cmd,
             args: args.unwrap_or(plain.args),
             cwd: self.cwd.or(plain.cwd),
-            env: EnvChange { inherit: settings.inherit_env.clone(), herd: settings.env.clone(), service: self.env },
+            env: EnvChange { herd: Arc::clone(&settings.env), service: self.env },
             env_file: self.env_file.or(plain.env_file),
             user: self.user.or(plain.user),
             group: self.group.or(plain.group),
