@@ -27,8 +27,8 @@ fn settings_of_the_herd() {
     );
     assert_eq!(settings.control_group.as_deref(), Some("apps"));
     assert_eq!(settings.cgroup, Cgroup::Off);
-    assert_eq!(settings.inherit_env, ["A", "LANG"]);
-    assert_eq!(settings.env, [("A".to_owned(), Some("1".to_owned())), ("B".to_owned(), None)].into());
+    assert_eq!(settings.env.inherit, ["A", "LANG"]);
+    assert_eq!(settings.env.variables, [("A".to_owned(), Some("1".to_owned())), ("B".to_owned(), None)].into());
     let spec = lower(&"web".parse().unwrap(), r#"{"cmd":"x","env":{"A":"2"}}"#, &settings, &ROOT).unwrap();
     assert_eq!(spec.process.env.herd, settings.env);
     assert_eq!(spec.process.env.service, [("A".to_owned(), Some("2".to_owned()))].into());

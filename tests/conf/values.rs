@@ -74,7 +74,7 @@ fn the_original_format_is_valid_as_it_stands() {
     let text = r#"{ "name": "Descriptive name of service", "cwd": "/working/path/of/service", "cmd": "command_to_run",
   "args": ["--argument_to_your_service", "--argument_with_value", "2", "-v"] }"#;
     let mut expected = plain();
-    expected.name = "Descriptive name of service".into();
+    expected.name = Some("Descriptive name of service".to_owned());
     expected.process.cwd = Some("/working/path/of/service".into());
     expected.process.cmd = "command_to_run".into();
     expected.process.args =
@@ -152,7 +152,8 @@ fn restart_keys() {
 fn of_two_cooldowns_a_written_one_moves_the_default_of_the_other() {
     let both = |cooldown, max_cooldown| {
         move |s: &mut ServiceSpec| {
-            (s.restart.cooldown, s.restart.max_cooldown) = (seconds(cooldown), seconds(max_cooldown));
+            let restart = Arc::make_mut(&mut s.restart);
+            (restart.cooldown, restart.max_cooldown) = (seconds(cooldown), seconds(max_cooldown));
         }
     };
     check(r#""restart":{"cooldown":"10m"}"#, both(600, 600));
