@@ -366,6 +366,7 @@ impl Slots {
                     number: Some(records.begin(place, run, uid)),
                     lock: Some(lock.as_fd()),
                     leaf: leaf.as_ref().map(AsFd::as_fd),
+                    ..Trace::default()
                 };
                 table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
             }
