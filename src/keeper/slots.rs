@@ -290,9 +290,10 @@ impl Slots {
         let settings = texts.as_ref().map(|(_, settings)| self.shared(settings));
         let Some(slot) = self.slots.get_mut(service) else { return Ok(()) };
         slot.stop = Some(stop.try_into()?);
-        slot.note = note.into();
+        // Copied, not moved: what a frame is read into is then free again for the next one, and leaves no holes.
+        slot.note = note.as_slice().into();
         if let (Some((conf, _)), Some(settings)) = (texts, settings) {
-            slot.conf = conf.into();
+            slot.conf = conf.as_str().into();
             slot.settings = settings;
         }
         Ok(())
