@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         Role::Check(overrides, arguments) => {
             at_places(&overrides, &mut terminal, |places, terminal| cli::run_check(&arguments, &places, terminal))
         }
+        Role::Logs(overrides, arguments) => {
+            at_places(&overrides, &mut terminal, |places, terminal| cli::run_logs(&arguments, &places, terminal))
+        }
         Role::Client(overrides, verb) => at_places(&overrides, &mut terminal, |places, terminal| {
             cli::run(&verb, &Daemon { socket: places.socket, confs: places.config_dir }, terminal)
         }),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal, UpgradeArguments};
+use super::{Exit, LogsArguments, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal, UpgradeArguments};
 use crate::conf::Overrides;
 
 const CONFIG_DIR_HELP: &str = "The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]";
@@ -33,6 +33,8 @@ pub enum Role {
     Daemon(Overrides, RunArguments),
     /// A verb that speaks to the daemon.
     Client(Overrides, Verb),
+    /// A verb that needs no daemon, mostly: show logs.
+    Logs(Overrides, LogsArguments),
     /// A verb that needs no daemon: look at confs.
     Check(Overrides, CheckArguments),
     /// A verb that needs no daemon: print the JSON Schema of a conf.
@@ -142,6 +144,17 @@ enum Command {
     Upgrade(UpgradeArguments),
     /// Stop all services, end the daemon, and wait until it has gone
     Shutdown(ShutdownArguments),
+    /// Show the last lines of what services wrote, and with -f what they write from then on
+    ///
+    /// Reads the files below the state directory, whether a daemon runs or not: the current one, and as far as more lines are
+    /// wanted the old ones, compressed or not. Who may not read them gets the last lines (at most 1 MiB of each service, and
+    /// without -f) from the daemon. A service that has no conf any more is found by its id as long as its logs are there.
+    ///
+    /// One service is shown exactly as it wrote, several with their ids in front of each line: first the last lines of one
+    /// after the other, then with -f whole lines as they come; a beginning of a line is shown when a second has brought no
+    /// more of it. A terminal gets the services' colours, unless NO_COLOR is set, and everything else that would control it
+    /// in a form that can be read.
+    Logs(LogsArguments),
     /// Look for problems in conf files; needs no daemon
     Check(CheckArguments),
     /// Print the JSON Schema of a conf file; needs no daemon
@@ -188,6 +201,7 @@ pub fn parse(
         Some(Command::Reload(arguments)) => Role::Client(overrides, Verb::Reload(arguments)),
         Some(Command::Upgrade(arguments)) => Role::Client(overrides, Verb::Upgrade(arguments)),
         Some(Command::Shutdown(arguments)) => Role::Client(overrides, Verb::Shutdown(arguments)),
+        Some(Command::Logs(arguments)) => Role::Logs(overrides, arguments),
         Some(Command::Check(arguments)) => Role::Check(overrides, arguments),
         Some(Command::Schema) => Role::Schema,
     })

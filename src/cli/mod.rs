@@ -11,6 +11,7 @@ mod arguments;
 mod check;
 mod client;
 mod exit;
+mod logs;
 mod order;
 mod problem;
 mod reload;
@@ -27,6 +28,7 @@ pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Verb, pa
 pub use check::{CheckReport, CheckedFile, Standing, check};
 pub use client::Daemon;
 pub use exit::Exit;
+pub use logs::{Lines, LogsArguments};
 pub use order::OrderArguments;
 pub use problem::Failure;
 pub use reload::ReloadArguments;
@@ -57,6 +59,11 @@ pub fn run_schema(terminal: &mut Terminal<'_>) -> Exit {
     if writeln!(terminal.out, "{:#}", schema()).is_ok() { Exit::Done } else { Exit::Failed }
 }
 
+/// Shows logs, from their files; from the daemon only where those may not be read.
+pub fn run_logs(arguments: &LogsArguments, places: &Places, terminal: &mut Terminal<'_>) -> Exit {
+    tell(logs::run(arguments, places, terminal), terminal)
+}
+
 /// Performs a verb that speaks to the daemon. Everything that goes wrong is told on the terminal's error stream.
 pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {
     let done = match verb {
@@ -68,6 +75,10 @@ pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {
         Verb::Upgrade(arguments) => upgrade::run(arguments, daemon, terminal),
         Verb::Shutdown(arguments) => shutdown::run(*arguments, daemon),
     };
+    tell(done, terminal)
+}
+
+fn tell(done: Result<Exit, Failure>, terminal: &mut Terminal<'_>) -> Exit {
     done.unwrap_or_else(|failure| {
         failure.tell(terminal);
         failure.exit()

@@ -87,5 +87,10 @@ impl Failure {
 
 /// A line on the error stream. One that can't be written can't be complained about either.
 pub(super) fn complain(terminal: &mut Terminal<'_>, what: &str) {
-    let _ = writeln!(terminal.err, "daemonherder: {}", printable(what));
+    complain_to(terminal.err, what);
+}
+
+/// The same where the other stream is lent to somebody.
+pub(super) fn complain_to(err: &mut dyn io::Write, what: &str) {
+    let _ = writeln!(err, "daemonherder: {}", printable(what));
 }

@@ -10,6 +10,8 @@ use crate::os::terminal;
 pub struct Style {
     /// Whether it understands colours.
     pub colour: bool,
+    /// Whether it is a terminal, which obeys some of what is written to it.
+    pub is_terminal: bool,
     /// How many columns it has; `None` where lines may be as long as they are.
     pub width: Option<usize>,
 }
@@ -22,11 +24,13 @@ pub(super) enum Colour {
     Waiting,
     Dim,
     Bold,
+    /// To tell one from another, by their numbers.
+    Nth(usize),
 }
 
 impl Style {
     /// For a file or a pipe: no colour, no end of the line.
-    pub const PLAIN: Self = Self { colour: false, width: None };
+    pub const PLAIN: Self = Self { colour: false, is_terminal: false, width: None };
 
     /// That of this process's standard output. Colour only on a terminal that understands it, and not if NO_COLOR is set
     /// and not empty (no-color.org).
@@ -37,7 +41,7 @@ impl Style {
         }
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Self { colour: !no_colour && !dumb, width: terminal::columns(stdout.as_fd()) }
+        Self { colour: !no_colour && !dumb, is_terminal: true, width: terminal::columns(stdout.as_fd()) }
     }
 
     /// The text in a colour, where that is understood (ECMA-48, SGR).
@@ -49,6 +53,7 @@ impl Style {
             Colour::Waiting => "33",
             Colour::Dim => "2",
             Colour::Bold => "1",
+            Colour::Nth(number) => ["36", "33", "32", "35", "34", "31"][number % 6],
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
@@ -61,7 +66,7 @@ mod tests {
     #[test]
     fn colour_is_only_where_it_is_understood() {
         assert_eq!(Style::PLAIN.paint(Some(Colour::Bad), "x"), "x");
-        let colourful = Style { colour: true, width: None };
+        let colourful = Style { colour: true, is_terminal: true, width: None };
         assert_eq!(colourful.paint(Some(Colour::Bad), "x"), "\x1b[31mx\x1b[0m");
         assert_eq!(colourful.paint(None, "x"), "x");
     }

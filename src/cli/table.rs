@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn without_colour_there_is_no_escape_sequence_and_with_it_the_columns_are_the_same() {
         assert!(!all(&herd(), Style::PLAIN).contains('\x1b'));
-        let colourful = all(&herd(), Style { colour: true, width: None });
+        let colourful = all(&herd(), Style { colour: true, is_terminal: true, width: None });
         assert!(colourful.contains("\x1b[32mrunning \x1b[0m"), "{colourful:?}");
         let mut plain = colourful;
         for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"] {
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn no_line_of_the_table_is_wider_than_the_terminal() {
-        let table = all(&herd(), Style { colour: false, width: Some(66) });
+        let table = all(&herd(), Style { colour: false, is_terminal: true, width: Some(66) });
         let rows: Vec<&str> = table.lines().take(5).collect();
         assert_eq!(rows.iter().map(|row| row.chars().count()).max(), Some(66), "{table}");
         assert!(rows[2].ends_with("(next …"), "{table}");

@@ -16,7 +16,7 @@ use super::body::options;
 use super::document::{self, VERSION};
 use super::herd::{Herd, ask};
 use super::identity::Identity;
-use super::logs;
+use super::logs::{self, LINE_BYTES, LOG_BYTES};
 use super::order;
 use super::refusal::Refusal;
 use super::route::{Route, route};
@@ -27,10 +27,11 @@ use crate::api::{
     UpgradeOptions,
 };
 use crate::herder::{Order, Overview, Reload, Shutdown, Survey};
+use crate::logs::{Amount, LogFiles, Stream};
 use crate::os;
 
 /// How many lines of the log of a service come with the news that it failed.
-const LAST_LINES: usize = 10;
+const LAST_LINES: u64 = 10;
 /// How many bytes of it are looked at: a thousand services may fail at once.
 const LAST_LINES_BYTES: u64 = 4 << 10;
 
@@ -61,7 +62,7 @@ impl Desk {
         match route(&head.method, head.uri.path(), head.uri.query())? {
             Route::Services => self.services().await,
             Route::Service { id } => self.service(&id).await,
-            Route::Logs { id, lines } => self.logs(id, lines).await,
+            Route::Logs { id, lines, stderr } => self.logs(id, lines, stderr).await,
             Route::Order { order, names } => self.order(order, &names, &options(body).await?).await,
             Route::Reload => self.reload(&options(body).await?).await,
             Route::LastUpgrade => Ok(json(StatusCode::OK, &self.last_upgrade())),
@@ -110,16 +111,16 @@ impl Desk {
         Ok(json(StatusCode::OK, &document::service(status, overview.at, self.clock(&overview), size)))
     }
 
-    async fn logs(&self, id: String, lines: usize) -> Result<Answer, Refusal> {
+    async fn logs(&self, id: String, lines: u64, stderr: bool) -> Result<Answer, Refusal> {
         let overview = self.survey().await?;
         // The id comes from outside and becomes a part of a path: only one that the herd knows may.
         if !overview.services.iter().any(|status| status.id.as_str() == id) {
             return Err(unknown(&id, &overview));
         }
-        let path = logs::current(&self.identity.logs, &id);
-        let read = blocking(move || logs::last_lines(&path, lines, logs::TAIL)).await;
-        let lines = read.and_then(Result::ok).unwrap_or_default();
-        Ok(text(lines))
+        let files = LogFiles::of(&self.identity.logs, &id, if stderr { Stream::Errors } else { Stream::Output });
+        let bytes = lines.saturating_mul(LINE_BYTES).clamp(LOG_BYTES.start, LOG_BYTES.end);
+        let read = blocking(move || logs::last_lines(&files, Amount { lines, bytes })).await;
+        Ok(text(read.unwrap_or_default()))
     }
 
     async fn order(&self, order: Order, names: &[String], options: &StartOptions) -> Result<Answer, Refusal> {
@@ -146,13 +147,14 @@ impl Desk {
     /// Adds to each failure what the service said last.
     async fn add_last_lines(&self, document: &mut CommandResults) {
         let failed = || document.results.iter().filter(|result| !result.ok);
-        let paths: Vec<_> = failed().map(|result| logs::current(&self.identity.logs, &result.id)).collect();
-        if paths.is_empty() {
+        let output = |id: &str| LogFiles::of(&self.identity.logs, id, Stream::Output);
+        let files: Vec<_> = failed().map(|result| output(&result.id)).collect();
+        if files.is_empty() {
             return;
         }
         let read = move || -> Vec<Vec<u8>> {
-            let last = |path| logs::last_lines(path, LAST_LINES, LAST_LINES_BYTES).unwrap_or_default();
-            paths.iter().map(|path| last(path)).collect()
+            let amount = Amount { lines: LAST_LINES, bytes: LAST_LINES_BYTES };
+            files.iter().map(|files| logs::last_lines(files, amount)).collect()
         };
         let lines = blocking(read).await.unwrap_or_default();
         for (result, lines) in document.results.iter_mut().filter(|result| !result.ok).zip(lines) {

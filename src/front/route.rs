@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use crate::herder::Order;
 
 /// How many lines of a log are answered when nobody says.
-const DEFAULT_LINES: usize = 10;
+const DEFAULT_LINES: u64 = 10;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub(super) enum Route {
     Services,
     /// One service of it.
     Service { id: String },
-    /// The last lines of a service's log.
-    Logs { id: String, lines: usize },
+    /// The last lines of a service's log, or of what it kept apart of standard error.
+    Logs { id: String, lines: u64, stderr: bool },
     /// A command to the services that these ids and globs name.
     Order { order: Order, names: Vec<String> },
     /// Read the confs again.
@@ -46,7 +46,10 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
         ["v1", "services"] => get().map(|()| Route::Services),
         ["v1", "services", id] => get().and_then(|()| Ok(Route::Service { id: decode(id)? })),
         ["v1", "services", id, "logs"] => {
-            return get().and_then(|()| Ok(Route::Logs { id: decode(id)?, lines: lines(query)? }));
+            return get().and_then(|()| {
+                let (lines, stderr) = part_of_log(query)?;
+                Ok(Route::Logs { id: decode(id)?, lines, stderr })
+            });
         }
         ["v1", "services", names, verb] => {
             let order = order(verb).ok_or_else(unknown)?;
@@ -78,14 +81,22 @@ fn split(names: &str) -> Result<Vec<String>, Refusal> {
     if names.is_empty() { Err(Refusal::BadRequest("no service is named".to_owned())) } else { Ok(names) }
 }
 
-fn lines(query: Option<&str>) -> Result<usize, Refusal> {
-    let mut lines = DEFAULT_LINES;
+/// How many lines, and whether of standard error.
+fn part_of_log(query: Option<&str>) -> Result<(u64, bool), Refusal> {
+    let (mut lines, mut stderr) = (DEFAULT_LINES, false);
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        lines = pair.strip_prefix("lines=").and_then(|number| number.parse().ok()).ok_or_else(|| {
-            Refusal::BadRequest(format!("{pair:?} in the query is not understood: lines=NUMBER is the only one"))
-        })?;
+        match pair.split_once('=') {
+            Some(("lines", number)) if number.parse::<u64>().is_ok() => lines = number.parse().unwrap_or(lines),
+            Some(("stream", "stdout")) => stderr = false,
+            Some(("stream", "stderr")) => stderr = true,
+            _ => {
+                return Err(Refusal::BadRequest(format!(
+                    "{pair:?} in the query is not understood: lines=NUMBER and stream=stderr are"
+                )));
+            }
+        }
     }
-    Ok(lines)
+    Ok((lines, stderr))
 }
 
 /// Undoes percent-encoding (RFC 3986, 2.1).
@@ -126,8 +137,10 @@ mod tests {
         assert_eq!(ask("GET", "/v1/services"), Ok(Route::Services));
         assert_eq!(ask("GET", "/v1/services?"), Ok(Route::Services));
         assert_eq!(ask("GET", "/v1/services/web"), Ok(Route::Service { id: "web".into() }));
-        assert_eq!(ask("GET", "/v1/services/web/logs"), Ok(Route::Logs { id: "web".into(), lines: 10 }));
-        assert_eq!(ask("GET", "/v1/services/web/logs?lines=3"), Ok(Route::Logs { id: "web".into(), lines: 3 }));
+        assert_eq!(ask("GET", "/v1/services/web/logs"), Ok(Route::Logs { id: "web".into(), lines: 10, stderr: false }));
+        let logs = |lines, stderr| Ok(Route::Logs { id: "web".into(), lines, stderr });
+        assert_eq!(ask("GET", "/v1/services/web/logs?lines=3"), logs(3, false));
+        assert_eq!(ask("GET", "/v1/services/web/logs?stream=stderr&lines=3"), logs(3, true));
         assert_eq!(ask("POST", "/v1/services/web/start"), order(Order::Start, &["web"]));
         assert_eq!(ask("POST", "/v1/services/a,b/stop"), order(Order::Stop, &["a", "b"]));
         assert_eq!(ask("POST", "/v1/services/a%2cb,*%3F/restart"), order(Order::Restart, &["a", "b", "*?"]));
@@ -174,6 +187,7 @@ mod tests {
             ("GET", "/v1/services?full=1"),
             ("GET", "/v1/services/web/logs?lines=x"),
             ("GET", "/v1/services/web/logs?line=1"),
+            ("GET", "/v1/services/web/logs?stream=x"),
             ("GET", "/v1/services/%zz"),
             ("GET", "/v1/services/%f"),
             ("GET", "/v1/services/%ff"),

@@ -1,0 +1,256 @@
+//! Waiting for something to happen to logs, by inotify(7): nobody looks at a file before.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+
+/// Why nobody can wait.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WatchError {
+    /// The system says no.
+    #[error("cannot wait for changes: {source}{hint}")]
+    System {
+        /// Why not.
+        source: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A directory can't be watched.
+    #[error("cannot wait for changes in {}: {source}{hint}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Something to the directories of these numbers.
+    Changed(Vec<usize>),
+    /// Nothing for as long as was waited.
+    Nothing,
+    /// Nobody reads any more what would be written.
+    NobodyReads,
+}
+
+/// Directories that are watched, whether they exist or not, by their places in a list.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    inotify: Inotify,
+    directories: Vec<PathBuf>,
+    /// What is watched in place of each: itself, or the nearest one above it that exists.
+    watched: HashMap<WatchDescriptor, Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    /// For whom.
+    whom: Vec<usize>,
+}
+
+impl Watch {
+    /// Watches directories.
+    ///
+    /// # Errors
+    /// The user's share of watches is used up, or a directory may not be read.
+    pub(crate) fn on(directories: Vec<PathBuf>) -> Result<Self, WatchError> {
+        let system = |errno| WatchError::System { source: io::Error::from(errno), hint: hint(errno) };
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(system)?;
+        let mut watch = Self { inotify, directories, watched: HashMap::new() };
+        for index in 0..watch.directories.len() {
+            watch.arm(index)?;
+        }
+        Ok(watch)
+    }
+
+    /// Waits until something happens: to a directory, or to the reader of `output`.
+    ///
+    /// # Errors
+    /// A directory that has come into being may not be watched.
+    pub(crate) fn wait(&mut self, output: BorrowedFd<'_>, longest: Option<Duration>) -> Result<Woken, WatchError> {
+        let system = |errno| WatchError::System { source: io::Error::from(errno), hint: "" };
+        // Rounded up: whoever wakes up before its time finds nothing to do and waits again.
+        let millis = |wait: Duration| i32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
+        let timeout = longest.map_or(PollTimeout::NONE, |wait| millis(wait).try_into().unwrap_or(PollTimeout::MAX));
+        // That the last reader has gone is told without being asked for (poll(2), POLLERR).
+        let mut polled = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN), PollFd::new(output, PollFlags::empty())];
+        match poll(&mut polled, timeout) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(Woken::Nothing),
+            Ok(_) => {}
+            Err(errno) => return Err(system(errno)),
+        }
+        if polled[1].any().unwrap_or(true) {
+            return Ok(Woken::NobodyReads);
+        }
+        let events = match self.inotify.read_events() {
+            Ok(events) => events,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Woken::Nothing),
+            Err(errno) => return Err(system(errno)),
+        };
+        let mut changed = Vec::new();
+        let mut again = Vec::new();
+        for event in events {
+            if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+                changed.extend(0..self.directories.len());
+                continue;
+            }
+            let Some(watched) = self.watched.get(&event.wd) else { continue };
+            changed.extend(&watched.whom);
+            let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_IGNORED;
+            let is_gone = event.mask.intersects(gone);
+            again.extend(watched.whom.iter().filter(|index| is_gone || watched.path != self.directories[**index]));
+            if is_gone {
+                self.watched.remove(&event.wd);
+                self.forget(event.wd);
+            }
+        }
+        for index in again {
+            self.arm(index)?;
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        Ok(Woken::Changed(changed))
+    }
+
+    /// Watches the directory of this number, or what is nearest to it.
+    fn arm(&mut self, index: usize) -> Result<(), WatchError> {
+        for Watched { whom, .. } in self.watched.values_mut() {
+            whom.retain(|other| *other != index);
+        }
+        let directory = self.directories[index].clone();
+        loop {
+            let nearest = nearest(&directory).to_owned();
+            let events = if nearest == directory { own_events() } else { events_above() };
+            let wd = match self.inotify.add_watch(&nearest, events) {
+                Ok(wd) => wd,
+                // Deleted meanwhile.
+                Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                Err(errno) => {
+                    let source = io::Error::from(errno);
+                    return Err(WatchError::Directory { path: nearest, source, hint: hint(errno) });
+                }
+            };
+            // What is nearer may have come into being before the watch did.
+            if self::nearest(&directory) != nearest {
+                if !self.watched.contains_key(&wd) {
+                    self.forget(wd);
+                }
+                continue;
+            }
+            let watched = self.watched.entry(wd).or_insert_with(|| Watched { path: nearest.clone(), whom: Vec::new() });
+            watched.path = nearest;
+            watched.whom.push(index);
+            break;
+        }
+        let idle: Vec<_> = self.watched.iter().filter(|(_, watched)| watched.whom.is_empty()).map(|(wd, _)| *wd).collect();
+        for wd in idle {
+            self.watched.remove(&wd);
+            self.forget(wd);
+        }
+        Ok(())
+    }
+
+    /// Watches something no more.
+    fn forget(&self, wd: WatchDescriptor) {
+        // What was deleted is not watched any more, which is no trouble; what was moved still is.
+        let _ = self.inotify.rm_watch(wd);
+    }
+}
+
+/// Of a directory with logs: all that changes what is to be read.
+fn own_events() -> AddWatchFlags {
+    AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE | events_above()
+}
+
+/// Of a directory above it: that it comes into being.
+fn events_above() -> AddWatchFlags {
+    AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_DELETE_SELF
+        | AddWatchFlags::IN_MOVE_SELF
+        | AddWatchFlags::IN_ONLYDIR
+}
+
+/// The directory itself, or the nearest one above it that exists; at last the root.
+fn nearest(directory: &Path) -> &Path {
+    directory.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"))
+}
+
+fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ENOSPC => " (raise fs.inotify.max_user_watches, or follow fewer services)",
+        Errno::EMFILE => " (raise fs.inotify.max_user_instances)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Only ends what would hang for ever.
+    const WATCHDOG: Option<Duration> = Some(Duration::from_secs(30));
+
+    /// What happens next, without what else has happened by then.
+    fn next(watch: &mut Watch) -> Woken {
+        let nothing = fs::File::open("/dev/null").unwrap();
+        let woken = watch.wait(nothing.as_fd(), WATCHDOG).unwrap();
+        while watch.wait(nothing.as_fd(), Some(Duration::ZERO)).unwrap() != Woken::Nothing {}
+        woken
+    }
+
+    #[test]
+    fn directories_are_watched_whether_they_exist_or_not() {
+        let root = tempfile::tempdir().unwrap();
+        let logs = root.path().join("state/logs");
+        let mut watch = Watch::on(vec![logs.join("web"), logs.join("db")]).unwrap();
+        fs::create_dir_all(logs.join("web")).unwrap();
+        assert!(matches!(next(&mut watch), Woken::Changed(_)));
+        fs::write(logs.join("web/current.log"), "x").unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
+        fs::create_dir(logs.join("db")).unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![1]));
+        fs::write(logs.join("db/current.log"), "more").unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![1]));
+        fs::rename(logs.join("db/current.log"), logs.join("db/old.log")).unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![1]));
+        fs::remove_file(logs.join("db/old.log")).unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![1]));
+        fs::rename(logs.join("web"), logs.join("web.old")).unwrap();
+        assert!(matches!(next(&mut watch), Woken::Changed(_)));
+        fs::create_dir(logs.join("web")).unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
+        fs::write(logs.join("web/current.log"), "x").unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
+        fs::remove_dir_all(root.path().join("state")).unwrap();
+        assert!(matches!(next(&mut watch), Woken::Changed(_)));
+        fs::create_dir_all(logs.join("db")).unwrap();
+        assert!(matches!(next(&mut watch), Woken::Changed(_)));
+        fs::write(logs.join("db/current.log"), "x").unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![1]));
+    }
+
+    #[test]
+    fn whoever_is_read_by_nobody_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let mut watch = Watch::on(vec![root.path().to_owned()]).unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert_eq!(watch.wait(writer.as_fd(), Some(Duration::ZERO)).unwrap(), Woken::Nothing);
+        drop(reader);
+        assert_eq!(watch.wait(writer.as_fd(), WATCHDOG).unwrap(), Woken::NobodyReads);
+    }
+}
