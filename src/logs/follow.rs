@@ -82,7 +82,7 @@ impl Follow {
                     news => return Ok(news),
                 }
             }
-            if there.is_none() || there == self.current.as_ref().map(|current| current.identity) {
+            if there.is_some() && there == self.current.as_ref().map(|current| current.identity) {
                 return Ok(News::Nothing);
             }
             if let Some(news) = self.turn_over()? {
@@ -115,29 +115,42 @@ impl Follow {
         }
     }
 
-    /// Takes the file that has the name now, and whatever was put aside before it.
+    /// Takes the file that has the name now, and whatever was put aside before it. Where none has it, nothing changes
+    /// unless something else was put aside.
     fn turn_over(&mut self) -> Result<Option<News>, ReadError> {
         // Opened before the old ones are listed: if it is put aside meanwhile, it is among them, and they end there.
-        let Some((file, identity, _)) = open(&self.files.current())? else { return Ok(Some(News::Nothing)) };
-        let next = Current { file, identity, at: 0, recent: Vec::new() };
+        let opened = open(&self.files.current())?.map(Current::new);
         let mut later: VecDeque<OldFile> =
             OldFile::all(&self.files)?.into_iter().filter(|old| Some(old) > self.last.as_ref()).collect();
-        for index in 0..later.len() {
-            if later[index].identity(&self.files)? == Some(identity) {
-                later.truncate(index);
-                break;
+        if let Some(next) = &opened {
+            for index in 0..later.len() {
+                if later[index].identity(&self.files)? == Some(next.identity) {
+                    later.truncate(index);
+                    break;
+                }
             }
         }
-        if let Some(last) = later.back() {
-            self.last = Some(last.clone());
+        let mut last = later.back().cloned();
+        let place = self.current.as_ref().map(|done| self.place(done, &later)).transpose()?.flatten();
+        let done = place.and_then(|place| later.remove(place));
+        let next = match opened {
+            Some(next) => Some(next),
+            None if later.is_empty() => return Ok(Some(News::Nothing)),
+            None => {
+                // The newest one may be in its writer's hands until there is another: it is followed.
+                let newest = later.back().map(|newest| open(&newest.plain(&self.files))).transpose()?.flatten();
+                if newest.is_some() {
+                    later.pop_back();
+                    last = later.back().cloned().or_else(|| done.clone());
+                }
+                newest.map(Current::new)
+            }
+        };
+        let goes_on = self.current.take().is_none() || done.is_some();
+        if last.is_some() {
+            self.last = last;
         }
-        let mut goes_on = true;
-        if let Some(done) = self.current.take() {
-            let place = self.place(&done, &later)?;
-            goes_on = place.is_some();
-            place.and_then(|place| later.remove(place));
-        }
-        (self.between, self.next) = (later, Some(next));
+        (self.between, self.next) = (later, next);
         Ok((!goes_on).then_some(News::Break))
     }
 
@@ -158,6 +171,10 @@ impl Follow {
 }
 
 impl Current {
+    fn new((file, identity, _): (File, FileIdentity, u64)) -> Self {
+        Self { file, identity, at: 0, recent: Vec::new() }
+    }
+
     fn after(CurrentFile { file, identity, length }: CurrentFile) -> io::Result<Self> {
         let from = length.saturating_sub(REMEMBERED as u64);
         let mut recent = vec![0; usize::try_from(length - from).unwrap_or(REMEMBERED)];
