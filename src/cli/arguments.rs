@@ -228,7 +228,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cli::Style;
+    use crate::cli::{Lines, Style};
 
     fn read(line: &str) -> (Result<Role, Exit>, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -252,6 +252,8 @@ mod tests {
             settle: None,
         };
         let client = |verb| Ok(Role::Client(Overrides::default(), verb));
+        let logs = |arguments| Ok(Role::Logs(Overrides::default(), arguments));
+        let ten = LogsArguments { ids: vec!["a".into()], follow: false, lines: Lines::Last(10), stderr: false };
         for (line, expected) in [
             ("", Ok(Role::Daemon(Overrides::default(), RunArguments::default()))),
             ("run", Ok(Role::Daemon(Overrides::default(), RunArguments::default()))),
@@ -268,6 +270,9 @@ mod tests {
             ("upgrade /x", client(Verb::Upgrade(UpgradeArguments { path: Some("/x".into()) }))),
             ("shutdown", client(Verb::Shutdown(ShutdownArguments::default()))),
             ("shutdown --leave-services", client(Verb::Shutdown(ShutdownArguments { leave_services: true }))),
+            ("logs a b*", logs(LogsArguments { ids: vec!["a".into(), "b*".into()], ..ten.clone() })),
+            ("logs a -fn0", logs(LogsArguments { follow: true, lines: Lines::Last(0), ..ten.clone() })),
+            ("logs a -n all --stderr", logs(LogsArguments { lines: Lines::All, stderr: true, ..ten.clone() })),
             ("schema", Ok(Role::Schema)),
             (
                 "check x.conf --json --host h",

@@ -251,11 +251,11 @@ impl Show<'_> {
         let id = &self.meant.ids[service];
         if self.arguments.ids.contains(id) {
             let what = if self.arguments.stderr {
-                "no standard error here that is kept apart: without --stderr its log is shown"
+                "nothing of its standard error is kept apart here; without --stderr its log is shown"
             } else {
-                "no log here: it has written nothing, or its output is not kept"
+                "nothing is in its log here: it has written nothing, or its output is not kept"
             };
-            complain_to(self.err, &format!("{id} has {what}"));
+            complain_to(self.err, &format!("{id}: {what}"));
         }
     }
 

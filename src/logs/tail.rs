@@ -103,9 +103,9 @@ impl Snapshot {
         Ok(Self { files: files.clone(), current, older })
     }
 
-    /// Whether there is no file at all.
+    /// Whether nothing was ever written, as far as is known.
     pub(crate) fn is_empty(&self) -> bool {
-        self.current.is_none() && self.older.is_empty()
+        self.current.as_ref().is_none_or(|current| current.length == 0) && self.older.is_empty()
     }
 
     /// Finds the last lines.

@@ -78,7 +78,7 @@ fn a_log_is_followed_through_all_that_may_happen_to_it() {
     let mut following = Following::of(&herd, "logs web -f -n 0");
     let mut note = String::new();
     BufReader::new(following.child.stderr.take().unwrap()).read_line(&mut note).unwrap();
-    assert!(note.starts_with("daemonherder: web has no log here"), "{note}");
+    assert!(note.starts_with("daemonherder: web: nothing is in its log here"), "{note}");
     write(&herd, "web", "first\n");
     assert_eq!(following.next(), "first");
     let current = log(&herd, "web", "current.log");
@@ -153,6 +153,6 @@ fn it_ends_with_its_reader_though_nothing_is_written() {
             (code, err)
         });
         assert_eq!(code, Some(0), "{line}: {err}");
-        assert!(err.is_empty() || err.starts_with("daemonherder: db has no log here"), "{line}: {err}");
+        assert!(err.is_empty() || err.starts_with("daemonherder: db: nothing is in its log here"), "{line}: {err}");
     }
 }

@@ -71,9 +71,9 @@ fn last_lines_are_shown_with_a_daemon_and_without_one() {
         // Who has written nothing is nobody's business where a glob means it.
         assert_eq!(shown(&herd, "logs * -n1"), "apart | line 12\nweb   | error\n", "{daemon}");
         for (line, note) in [
-            ("logs quiet", "daemonherder: quiet has no log here: it has written nothing"),
-            ("logs away", "daemonherder: away has no log here"),
-            ("logs web --stderr", "daemonherder: web has no standard error here that is kept apart"),
+            ("logs quiet", "daemonherder: quiet: nothing is in its log here: it has written nothing"),
+            ("logs away", "daemonherder: away: nothing is in its log here"),
+            ("logs web --stderr", "daemonherder: web: nothing of its standard error is kept apart"),
         ] {
             let Done { code, out, err } = herd.run(line);
             assert!(code == 0 && out.is_empty() && err.starts_with(note), "{daemon}: {line}: {code} {out} {err}");
@@ -107,7 +107,7 @@ fn a_service_that_only_the_daemon_knows_is_no_unknown_one() {
     herd.remove("web");
     fs::remove_dir_all(herd.state().join("logs/web")).unwrap();
     let done = herd.run("logs web");
-    assert!(done.code == 0 && done.err.starts_with("daemonherder: web has no log here"), "{done:?}");
+    assert!(done.code == 0 && done.err.starts_with("daemonherder: web: nothing is in its log here"), "{done:?}");
 }
 
 #[test]

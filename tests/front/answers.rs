@@ -192,6 +192,11 @@ fn the_last_lines_of_a_log_are_plain_text() {
     let answer = ask(&door, "GET", "/v1/services/web/logs?lines=2", "");
     assert_eq!((answer.status, answer.body.as_str()), (200, "2\n3\n"));
     assert!(answer.head.contains("content-type: text/plain"), "{answer:?}");
+    std::fs::write(door.state.path().join("logs/web/stderr.log"), "error\n").unwrap();
+    assert_eq!(ask(&door, "GET", "/v1/services/web/logs?stream=stderr", "").body, "error\n");
+    // However many lines are asked for, an answer has an end.
+    door.log("web", &"0123456789\n".repeat(200_000));
+    assert_eq!(ask(&door, "GET", "/v1/services/web/logs?lines=1000000", "").body.len(), 1 << 20);
     // Nobody leaves the directory of logs by a clever id.
     std::fs::create_dir_all(door.state.path().join("secret")).unwrap();
     std::fs::write(door.state.path().join("secret/current.log"), "secret").unwrap();
