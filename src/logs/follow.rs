@@ -176,11 +176,8 @@ impl Current {
     }
 
     fn after(CurrentFile { file, identity, length }: CurrentFile) -> io::Result<Self> {
-        let from = length.saturating_sub(REMEMBERED as u64);
-        let mut recent = vec![0; usize::try_from(length - from).unwrap_or(REMEMBERED)];
-        let read = read_at(&file, &mut recent, from)?;
-        recent.truncate(read);
-        Ok(Self { file, identity, at: from + read as u64, recent })
+        let (recent, at) = remember(&file, length)?;
+        Ok(Self { file, identity, at, recent })
     }
 
     /// Reads on, if what was read before is still there. A file that was cut goes on at its new end, as its writer does;
@@ -191,8 +188,7 @@ impl Current {
         let still = read_at(&self.file, &mut now, begin)?;
         if still < self.recent.len() || now != self.recent {
             let is_cut = now[..still] == self.recent[..still] && self.file.metadata()?.len() >= begin;
-            self.recent.truncate(if is_cut { still } else { 0 });
-            self.at = if is_cut { begin + still as u64 } else { 0 };
+            (self.recent, self.at) = remember(&self.file, if is_cut { begin + still as u64 } else { 0 })?;
             return Ok(News::Break);
         }
         let count = read_at(&self.file, buffer, self.at)?;
@@ -206,6 +202,15 @@ impl Current {
         self.recent.extend_from_slice(new);
         Ok(News::Bytes(count))
     }
+}
+
+/// The last bytes before this one, and which one that is if the file has become shorter.
+fn remember(file: &File, before: u64) -> io::Result<(Vec<u8>, u64)> {
+    let from = before.saturating_sub(REMEMBERED as u64);
+    let mut recent = vec![0; usize::try_from(before - from).unwrap_or(REMEMBERED)];
+    let read = read_at(file, &mut recent, from)?;
+    recent.truncate(read);
+    Ok((recent, from + read as u64))
 }
 
 #[cfg(test)]
@@ -367,6 +372,12 @@ mod tests {
         assert_eq!(scene.news(), "|");
         scene.write("torn no more\n");
         assert_eq!(scene.news(), "torn no more\n");
+        // All that was remembered is cut, and then everything.
+        file.set_len(file.metadata().unwrap().len() - REMEMBERED as u64).unwrap();
+        assert_eq!(scene.news(), "|");
+        file.set_len(0).unwrap();
+        scene.write("anew\n");
+        assert_eq!(scene.news(), "|anew\n");
     }
 
     #[test]

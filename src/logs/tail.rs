@@ -202,7 +202,7 @@ impl Search {
     fn through(&mut self, file: &File) -> io::Result<Found> {
         let (mut newlines, mut length, mut last) = (0, 0, b'\n');
         let whole = || file.try_clone().map(|file| MultiGzDecoder::new(Section { file, at: 0, end: u64::MAX }));
-        each_chunk(&mut whole()?, |chunk| {
+        each_chunk(&mut whole()?, self.chunk, |chunk| {
             newlines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
             length += chunk.len() as u64;
             last = chunk.last().copied().unwrap_or(last);
@@ -216,7 +216,7 @@ impl Search {
         }
         // The beginning is behind the newline of this number, counted from 0.
         let (mut before, mut offset) = (separating - self.left.lines, 0);
-        each_chunk(&mut whole()?, |chunk| {
+        each_chunk(&mut whole()?, self.chunk, |chunk| {
             for (index, _) in chunk.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
                 if before == 0 {
                     offset += index as u64 + 1;
@@ -308,8 +308,8 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usi
 }
 
 /// Gives what can be read, piece by piece, as long as more is wanted.
-fn each_chunk(text: &mut impl Read, mut wanted: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+fn each_chunk(text: &mut impl Read, chunk: usize, mut wanted: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let mut buffer = vec![0; chunk];
     loop {
         match text.read(&mut buffer) {
             Ok(0) => return Ok(()),
