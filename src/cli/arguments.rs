@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use super::{Exit, LogsArguments, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal, UpgradeArguments};
+use super::{
+    Exit, LogsArguments, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal,
+    UpgradeArguments,
+};
 use crate::conf::Overrides;
 
 const CONFIG_DIR_HELP: &str = "The directory of the conf files [env: DHERDER_CONFIG_DIR; default: ~/.dherder]";

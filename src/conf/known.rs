@@ -28,11 +28,14 @@ mod tests {
     #[test]
     fn ids_are_known_by_names_alone() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["web.conf", "web@there.conf", "away@there.conf", "broken.conf", "herder.json", ".x.conf", "y.conf~"] {
+        for name in
+            ["web.conf", "web@there.conf", "away@there.conf", "broken.conf", "herder.json", ".x.conf", "y.conf~"]
+        {
             std::fs::write(directory.path().join(name), "no conf").unwrap();
         }
         let source = Source { directory: directory.path().to_owned(), host: "here".parse().unwrap() };
-        let found: Vec<(String, bool)> = known(&source).unwrap().into_iter().map(|(id, here)| (id.to_string(), here)).collect();
+        let found: Vec<(String, bool)> =
+            known(&source).unwrap().into_iter().map(|(id, here)| (id.to_string(), here)).collect();
         assert_eq!(found, [("away".into(), false), ("broken".into(), true), ("web".into(), true)]);
         assert!(known(&Source { directory: directory.path().join("none"), ..source }).is_err());
     }

@@ -157,7 +157,8 @@ mod tests {
         ] {
             assert_eq!(old(name), None, "{name}");
         }
-        let order = ["20260101T000000.000000Z-9.log", "20260101T000000.000000Z-10.log.gz", "20260101T000000.000001Z-2.log"];
+        let order =
+            ["20260101T000000.000000Z-9.log", "20260101T000000.000000Z-10.log.gz", "20260101T000000.000001Z-2.log"];
         assert!(order.map(|name| old(name).unwrap()).is_sorted());
         assert_eq!(old(order[0]), old(&format!("{}.gz", order[0])));
         let errors = |name| OldFile::named(name, Stream::Errors);

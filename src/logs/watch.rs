@@ -85,7 +85,8 @@ impl Watch {
         let millis = |wait: Duration| i32::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
         let timeout = longest.map_or(PollTimeout::NONE, |wait| millis(wait).try_into().unwrap_or(PollTimeout::MAX));
         // That the last reader has gone is told without being asked for (poll(2), POLLERR).
-        let mut polled = [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN), PollFd::new(output, PollFlags::empty())];
+        let mut polled =
+            [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN), PollFd::new(output, PollFlags::empty())];
         match poll(&mut polled, timeout) {
             Ok(0) | Err(Errno::EINTR) => return Ok(Woken::Nothing),
             Ok(_) => {}
@@ -154,7 +155,8 @@ impl Watch {
             watched.whom.push(index);
             break;
         }
-        let idle: Vec<_> = self.watched.iter().filter(|(_, watched)| watched.whom.is_empty()).map(|(wd, _)| *wd).collect();
+        let idle: Vec<_> =
+            self.watched.iter().filter(|(_, watched)| watched.whom.is_empty()).map(|(wd, _)| *wd).collect();
         for wd in idle {
             self.watched.remove(&wd);
             self.forget(wd);

@@ -56,7 +56,8 @@ fn last_lines_are_shown_with_a_daemon_and_without_one() {
     for (id, file, lines) in [("web", "current.log", 13), ("apart", "current.log", 12), ("apart", "stderr.log", 1)] {
         herd.until_state(id, "running");
         let path = herd.state().join("logs").join(id);
-        let whole = || fs::read_to_string(path.join(file)).is_ok_and(|text| text.lines().count() == lines).then_some(());
+        let whole =
+            || fs::read_to_string(path.join(file)).is_ok_and(|text| text.lines().count() == lines).then_some(());
         crate::waiting::until(&path, whole).unwrap();
     }
     for daemon in ["up", "down"] {
@@ -231,7 +232,9 @@ fn who_may_not_read_the_files_gets_them_from_the_daemon() {
     }
     assert_eq!(by(gid, "logs web -n all").out.lines().count(), 12);
     assert_eq!(by(gid, "logs nobody").code, 4);
-    for (gid, line, why) in [(gid, "logs web -f", "cannot follow logs in "), (65534, "logs web", "not permitted to use ")] {
+    for (gid, line, why) in
+        [(gid, "logs web -f", "cannot follow logs in "), (65534, "logs web", "not permitted to use ")]
+    {
         let done = by(gid, line);
         assert_eq!((done.code, done.out.as_str()), (1, ""), "{line}: {done:?}");
         assert!(done.err.starts_with(&format!("daemonherder: {why}")), "{done:?}");

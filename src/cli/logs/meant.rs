@@ -53,12 +53,7 @@ impl Meant {
     ///
     /// # Errors
     /// A name means nobody; or the daemon is needed and does not answer.
-    pub(super) fn find(
-        names: &[String],
-        source: Source,
-        places: &Places,
-        daemon: &Daemon,
-    ) -> Result<Self, Failure> {
+    pub(super) fn find(names: &[String], source: Source, places: &Places, daemon: &Daemon) -> Result<Self, Failure> {
         let mut ids: BTreeMap<String, bool> = BTreeMap::new();
         match &source {
             Source::Daemon => add_answered(daemon, &mut ids)?,
