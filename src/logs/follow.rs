@@ -184,10 +184,11 @@ impl Current {
     /// one that was written anew is read from its beginning, whatever length it has by now.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<News> {
         let begin = self.at - self.recent.len() as u64;
+        let length = self.file.metadata()?.len();
         let mut now = vec![0; self.recent.len()];
         let still = read_at(&self.file, &mut now, begin)?;
         if still < self.recent.len() || now != self.recent {
-            let is_cut = now[..still] == self.recent[..still] && self.file.metadata()?.len() >= begin;
+            let is_cut = length == begin + still as u64 && now[..still] == self.recent[..still];
             (self.recent, self.at) = remember(&self.file, if is_cut { begin + still as u64 } else { 0 })?;
             return Ok(News::Break);
         }

@@ -10,6 +10,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
+/// How many directories above one are watched, if they exist: that of all logs, the state directory, and what that is in.
+const ABOVE: usize = 3;
+
 /// Why nobody can wait.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {
@@ -45,14 +48,17 @@ pub(crate) enum Woken {
 }
 
 /// Directories that are watched, whether they exist or not, by their places in a list.
+///
+/// What is above them is watched, too: a directory that is deleted is not told to be as long as a file that was in it is
+/// open, but the one above it tells at once.
 #[derive(Debug)]
 pub(crate) struct Watch {
     inotify: Inotify,
     directories: Vec<PathBuf>,
-    /// What is watched in place of each: itself, or the nearest one above it that exists.
     watched: HashMap<WatchDescriptor, Watched>,
 }
 
+/// A directory of these, or one above.
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
@@ -104,19 +110,27 @@ impl Watch {
         let mut again = Vec::new();
         for event in events {
             if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                changed.extend(0..self.directories.len());
+                again.extend(0..self.directories.len());
                 continue;
             }
             let Some(watched) = self.watched.get(&event.wd) else { continue };
-            changed.extend(&watched.whom);
             let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_IGNORED;
             let is_gone = event.mask.intersects(gone);
-            again.extend(watched.whom.iter().filter(|index| is_gone || watched.path != self.directories[**index]));
+            for index in &watched.whom {
+                match self.directories[*index].strip_prefix(&watched.path) {
+                    Ok(below) if !is_gone && below.as_os_str().is_empty() => changed.push(*index),
+                    Ok(below) if !is_gone && below.iter().next() != event.name.as_deref() => {}
+                    _ => again.push(*index),
+                }
+            }
             if is_gone {
                 self.watched.remove(&event.wd);
                 self.forget(event.wd);
             }
         }
+        again.sort_unstable();
+        again.dedup();
+        changed.extend(&again);
         for index in again {
             self.arm(index)?;
         }
@@ -125,35 +139,37 @@ impl Watch {
         Ok(Woken::Changed(changed))
     }
 
-    /// Watches the directory of this number, or what is nearest to it.
+    /// Watches the directory of this number, or what there is above it.
     fn arm(&mut self, index: usize) -> Result<(), WatchError> {
         for Watched { whom, .. } in self.watched.values_mut() {
             whom.retain(|other| *other != index);
         }
         let directory = self.directories[index].clone();
         loop {
-            let nearest = nearest(&directory).to_owned();
-            let events = if nearest == directory { own_events() } else { events_above() };
-            let wd = match self.inotify.add_watch(&nearest, events) {
-                Ok(wd) => wd,
-                // Deleted meanwhile.
-                Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
-                Err(errno) => {
-                    let source = io::Error::from(errno);
-                    return Err(WatchError::Directory { path: nearest, source, hint: hint(errno) });
+            let places = places(&directory);
+            let complete = places.iter().try_fold(true, |complete, path| {
+                let events = if *path == directory { own_events() } else { events_above() };
+                match self.inotify.add_watch(*path, events) {
+                    Ok(wd) => {
+                        let new = || Watched { path: path.to_path_buf(), whom: Vec::new() };
+                        self.watched.entry(wd).or_insert_with(new).whom.push(index);
+                        Ok(complete)
+                    }
+                    // Deleted meanwhile.
+                    Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+                    Err(errno) => {
+                        let source = io::Error::from(errno);
+                        Err(WatchError::Directory { path: path.to_path_buf(), source, hint: hint(errno) })
+                    }
                 }
-            };
+            })?;
             // What is nearer may have come into being before the watch did.
-            if self::nearest(&directory) != nearest {
-                if !self.watched.contains_key(&wd) {
-                    self.forget(wd);
-                }
-                continue;
+            if complete && self::places(&directory) == places {
+                break;
             }
-            let watched = self.watched.entry(wd).or_insert_with(|| Watched { path: nearest.clone(), whom: Vec::new() });
-            watched.path = nearest;
-            watched.whom.push(index);
-            break;
+            for Watched { whom, .. } in self.watched.values_mut() {
+                whom.retain(|other| *other != index);
+            }
         }
         let idle: Vec<_> =
             self.watched.iter().filter(|(_, watched)| watched.whom.is_empty()).map(|(wd, _)| *wd).collect();
@@ -173,21 +189,30 @@ impl Watch {
 
 /// Of a directory with logs: all that changes what is to be read.
 fn own_events() -> AddWatchFlags {
-    AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE | events_above()
+    AddWatchFlags::IN_MODIFY | events_above()
 }
 
-/// Of a directory above it: that it comes into being.
+/// Of a directory above it: that what leads to it comes and goes.
 fn events_above() -> AddWatchFlags {
     AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_MOVED_FROM
         | AddWatchFlags::IN_MOVED_TO
         | AddWatchFlags::IN_DELETE_SELF
         | AddWatchFlags::IN_MOVE_SELF
         | AddWatchFlags::IN_ONLYDIR
 }
 
-/// The directory itself, or the nearest one above it that exists; at last the root.
-fn nearest(directory: &Path) -> &Path {
-    directory.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"))
+/// What there is of a directory and of those above it, the outermost first: whatever happens to the others after it is
+/// watched is told. At least one, the root if need be.
+fn places(directory: &Path) -> Vec<&Path> {
+    let exists = |path: &&Path| path.is_dir();
+    let mut places: Vec<&Path> = directory.ancestors().take(1 + ABOVE).filter(exists).collect();
+    if places.is_empty() {
+        places.push(directory.ancestors().find(exists).unwrap_or(Path::new("/")));
+    }
+    places.reverse();
+    places
 }
 
 fn hint(errno: Errno) -> &'static str {
@@ -238,6 +263,18 @@ mod tests {
         assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
         fs::write(logs.join("web/current.log"), "x").unwrap();
         assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
+        // A file that is open keeps what it was in from being told to have gone.
+        let _open = fs::File::open(logs.join("web/current.log")).unwrap();
+        fs::remove_dir_all(logs.join("web")).unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
+        fs::create_dir(logs.join("web")).unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
+        fs::write(logs.join("web/current.log"), "x").unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![0]));
+        // What is beside them is nobody's.
+        fs::write(root.path().join("state/else"), "x").unwrap();
+        fs::create_dir(logs.join("else")).unwrap();
+        assert_eq!(next(&mut watch), Woken::Changed(vec![]));
         fs::remove_dir_all(root.path().join("state")).unwrap();
         assert!(matches!(next(&mut watch), Woken::Changed(_)));
         fs::create_dir_all(logs.join("db")).unwrap();

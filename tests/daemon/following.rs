@@ -29,6 +29,7 @@ impl Following {
         Self { child, lines }
     }
 
+    #[track_caller]
     fn next(&self) -> String {
         self.lines.recv_timeout(WATCHDOG).expect("nothing more is shown")
     }
