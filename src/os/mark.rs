@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
 
 use super::identity::is_there;
-use super::stat::{Stat, is_gone};
+use super::stat::{Stat, is_gone, real_uid};
 use crate::model::RunId;
 
 /// What the environment of a process says about where it comes from.
@@ -73,14 +73,6 @@ fn read_once(pid: i32) -> io::Result<Option<Mark>> {
         }
     }
     Ok((!empty).then_some(Mark::Missing))
-}
-
-/// The user whose process it is (proc_pid_status(5)).
-pub(super) fn real_uid(pid: i32) -> io::Result<Option<u32>> {
-    let status = std::fs::read(format!("/proc/{pid}/status"))?;
-    let status = String::from_utf8_lossy(&status);
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    Ok(line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()))
 }
 
 #[cfg(test)]

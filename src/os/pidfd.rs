@@ -16,6 +16,7 @@ use std::ptr;
 
 use super::exit_info::exit_of;
 use super::identity::Identity;
+use super::stat::{Stat, real_uid};
 use crate::model::{Ending, Signal, StopScope};
 
 /// A child that this process has not reaped, or somebody else's child that is held by a descriptor.
@@ -127,9 +128,7 @@ impl Process {
 
     /// The kernel's letter for its state (proc_pid_stat(5)).
     pub(crate) fn state(&self) -> Option<char> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The name in parentheses may hold any byte, parentheses too: the state follows the last one.
-        stat.rsplit_once(") ")?.1.chars().next()
+        Stat::read(self.pid).ok()??.state()
     }
 
     /// Whether it is somebody else's, and how it ended is not known yet.
@@ -204,15 +203,9 @@ fn send_by_number(pid: i32, number: i32) -> Result<(), NotSent> {
 
 fn not_sent(pid: i32) -> Result<(), NotSent> {
     match io::Error::last_os_error().raw_os_error() {
-        Some(libc::EPERM) => Err(NotSent::NotPermitted(real_uid(pid).unwrap_or(0))),
+        Some(libc::EPERM) => Err(NotSent::NotPermitted(real_uid(pid).ok().flatten().unwrap_or(0))),
         _ => Err(NotSent::Gone),
     }
-}
-
-/// The user whose process it is now (proc_pid_status(5)).
-fn real_uid(pid: i32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
 }
 
 impl Process {

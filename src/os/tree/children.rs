@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::stat;
+use super::super::stat;
 
 /// Makes what outlives its parents below this process its own children from now on (PR_SET_CHILD_SUBREAPER). It stays so
 /// over exec.
@@ -62,5 +62,5 @@ fn children_of_thread(thread: &Path) -> io::Result<Vec<u32>> {
 /// may do so, and only where there are no lists.
 pub(super) fn scan_for_children_of(pid: u32) -> io::Result<Vec<u32>> {
     let all = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    Ok(all.filter(|&child| stat::read(child).is_some_and(|facts| facts.parent == pid)).collect())
+    Ok(all.filter(|&child| stat::facts(child).is_some_and(|facts| facts.parent == pid)).collect())
 }

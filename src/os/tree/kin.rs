@@ -9,8 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::peer::exit_descriptor;
 use super::super::pidfd::{self, NotSent, Process};
+use super::super::stat::{self, Facts};
 use super::children::{children_of, handed_over, scan_for_children_of};
-use super::stat::{self, Facts};
 use crate::model::Signal;
 
 /// A process that is held by a pidfd: a signal reaches it or nobody.
@@ -70,7 +70,7 @@ impl Kin {
     /// Where it belongs; `None` if it is reaped.
     pub(crate) fn facts(&self) -> Option<Facts> {
         // What has the number while it is read is this one, if this one still has it afterwards.
-        stat::read(self.pid).filter(|_| self.is_there())
+        stat::facts(self.pid).filter(|_| self.is_there())
     }
 
     /// Sends it a signal.

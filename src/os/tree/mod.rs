@@ -15,7 +15,6 @@ mod kill;
 mod kin;
 mod mark;
 mod orphan;
-mod stat;
 mod stray;
 
 pub(crate) use children::become_subreaper;

@@ -1,8 +1,8 @@
 //! To which run an orphan belongs.
 
+use super::super::stat::Facts;
 use super::kin::Kin;
 use super::mark::mark;
-use super::stat::Facts;
 use crate::model::RunId;
 
 /// What is known of a process that has become this one's child by outliving its parent.

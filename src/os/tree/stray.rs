@@ -14,11 +14,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
-use super::super::mark::{Mark, mark_of, real_uid};
+use super::super::mark::{Mark, mark_of};
+use super::super::stat::{facts, real_uid};
 use super::kill::{Cull, kill_tree_but};
 use super::kin::Kin;
 use super::mark::{Locks, locks};
-use super::stat;
 use crate::model::RunId;
 
 /// How often one that is being executed is looked at before it counts as one that bears no mark.
@@ -101,7 +101,7 @@ fn agreed(limit: Locks, of_environment: Option<RunId>) -> Option<RunId> {
 
 /// Whether a process is, or descends from, a daemon of this program that bears the mark of this run itself.
 fn is_of_a_daemon(pid: u32, run: RunId) -> bool {
-    let parent = |pid: &u32| Some(stat::read(*pid)?.parent).filter(|parent| *parent > 1);
+    let parent = |pid: &u32| Some(facts(*pid)?.parent).filter(|parent| *parent > 1);
     std::iter::successors(Some(pid), parent)
         .take(GENERATIONS)
         .any(|pid| is_own_program(pid) && super::mark::mark(pid, run.herd) == Some(run))
