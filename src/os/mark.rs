@@ -49,30 +49,44 @@ pub(crate) fn mark_of(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<Option<Mark
 }
 
 fn read(pid: i32) -> io::Result<Mark> {
-    match read_once(pid)? {
-        Some(mark) => Ok(mark),
-        None if Stat::read(pid)?.is_some_and(|stat| stat.is_executing()) => Ok(Mark::NotYet),
+    let environment = match environment(pid)? {
+        Environment::Empty if Stat::read(pid)?.is_some_and(|stat| stat.is_executing()) => return Ok(Mark::NotYet),
         // It has an environment now; whether it had one when that was read, nobody knows.
-        None => Ok(read_once(pid)?.unwrap_or(Mark::Missing)),
+        Environment::Empty => self::environment(pid)?,
+        read => read,
+    };
+    Ok(match (environment, real_uid(pid)?) {
+        (Environment::Names(run), Some(uid)) => Mark::Of { run, uid },
+        _ => Mark::Missing,
+    })
+}
+
+/// What the environment of whoever has a number says.
+enum Environment {
+    Empty,
+    Names(RunId),
+    NamesNone,
+}
+
+/// The run that the environment of whoever has this number names. To read it may have to wait for that process's memory.
+pub(super) fn run_in_environment(pid: u32) -> Option<RunId> {
+    match environment(pid.cast_signed()) {
+        Ok(Environment::Names(run)) => Some(run),
+        Ok(Environment::Empty | Environment::NamesNone) | Err(_) => None,
     }
 }
 
-/// The mark, `None` if the environment is empty.
-fn read_once(pid: i32) -> io::Result<Option<Mark>> {
-    let environment = BufReader::new(File::open(format!("/proc/{pid}/environ"))?.take(LONGEST));
-    let mut empty = true;
-    for variable in environment.split(0) {
-        let variable = variable?;
-        empty = false;
-        if let Some(value) = variable.strip_prefix(NAME) {
+fn environment(pid: i32) -> io::Result<Environment> {
+    let text = BufReader::new(File::open(format!("/proc/{pid}/environ"))?.take(LONGEST));
+    let mut environment = Environment::Empty;
+    for variable in text.split(0) {
+        environment = Environment::NamesNone;
+        if let Some(value) = variable?.strip_prefix(NAME) {
             let run = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            return Ok(Some(match (run, real_uid(pid)?) {
-                (Some(run), Some(uid)) => Mark::Of { run, uid },
-                _ => Mark::Missing,
-            }));
+            return Ok(run.map_or(Environment::NamesNone, Environment::Names));
         }
     }
-    Ok((!empty).then_some(Mark::Missing))
+    Ok(environment)
 }
 
 #[cfg(test)]

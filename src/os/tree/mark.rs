@@ -3,8 +3,9 @@
 //!
 //! `DHERDER_RUN` in the environment is for people and for programs. As evidence it is weak: a program may write over its
 //! environment (nginx, postgres and redis do), the kernel shows it only to whoever may trace the process, and to nobody
-//! while another program is being executed. The second mark is a limit on file locks (RLIMIT_LOCKS), which no kernel has enforced since 2.4.25: it goes to every descendant,
-//! over exec, setsid and a change of user, nobody has a reason to touch it, and all may read it (`/proc/PID/limits`).
+//! while another program is being executed. The second mark is a limit on file locks (RLIMIT_LOCKS), which no kernel has
+//! enforced since 2.4.25: it goes to every descendant, over exec, setsid and a change of user, nobody has a reason to touch
+//! it, and all may read it (`/proc/PID/limits`) without waiting for anybody.
 //!
 //! Both can be lost (a login session gets limits of its own) or forged by the program: they tell where to look among what
 //! descends from this daemon, and neither is proof of absence.
@@ -13,9 +14,9 @@ use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::super::mark::run_in_environment;
 use crate::model::{Bound, Limit, RunId};
 
-const VARIABLE: &[u8] = b"DHERDER_RUN=";
 const LINE: &str = "Max file locks";
 /// Makes the hard limit larger than any soft one, and tells a mark from a limit that somebody meant.
 const TOP: u64 = 1 << 63;
@@ -31,12 +32,16 @@ pub(crate) fn limit_mark(run: RunId) -> Option<Limit> {
 }
 
 /// The run of this herd whose mark a process bears.
+///
+/// Only of a process with a limit on file locks that is no mark the environment is looked at: to read it may have to wait
+/// for that process's memory, and for a disk that hangs with it. A run that goes without the mark has such a limit, since
+/// its conf or a herd around this one has set it; what has none has put the mark aside, as a login does, and is told by its session.
 pub(super) fn mark(pid: u32, herd: u64) -> Option<RunId> {
-    if let Locks::Mark(run) = locks(pid, herd) {
-        return Some(run);
+    match locks(pid, herd) {
+        Locks::Mark(run) => Some(run),
+        Locks::Limited => run_in_environment(pid).filter(|run| run.herd == herd),
+        Locks::Unlimited => None,
     }
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    of_environment(&environment, herd)
 }
 
 /// The limit on file locks that a process has.
@@ -70,12 +75,6 @@ fn of_limits(limits: &str, herd: u64) -> Locks {
     }
 }
 
-fn of_environment(environment: &[u8], herd: u64) -> Option<RunId> {
-    let value = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(VARIABLE))?;
-    let run: RunId = str::from_utf8(value).ok()?.parse().ok()?;
-    (run.herd == herd).then_some(run)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,14 +94,5 @@ mod tests {
         assert_eq!(of_limits("Max file locks   7   4096   locks\n", run.herd), Locks::Limited);
         assert_eq!(of_limits("", run.herd), Locks::Unlimited);
         assert_eq!(limit_mark(RunId { herd: u64::MAX, number: 7 }), None, "no limit at all is no mark");
-    }
-
-    #[test]
-    fn an_environment_is_searched_by_whole_names() {
-        let run = RunId { herd: 0xab, number: 3 };
-        assert_eq!(of_environment(b"A=1\0DHERDER_RUN=00000000000000ab-3\0B=\0", 0xab), Some(run));
-        assert_eq!(of_environment(b"XDHERDER_RUN=00000000000000ab-3\0", 0xab), None);
-        assert_eq!(of_environment(b"DHERDER_RUN=00000000000000ac-3\0", 0xab), None);
-        assert_eq!(of_environment(b"redis-server *:6379\0\0\0", 0xab), None);
     }
 }

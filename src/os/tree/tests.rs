@@ -86,7 +86,30 @@ fn escaped_grandchildren_are_killed(
 #[test]
 fn a_stop_kills_escaped_grandchildren_by_the_mark_in_their_environment() {
     let run = run();
-    escaped_grandchildren_are_killed(&[&format!("DHERDER_RUN={run}")], Vec::new(), run, false);
+    // The limit is a conf's own, so that it can't be the mark.
+    let of_conf = Limit { soft: Bound::At(7), hard: Bound::At(7) };
+    escaped_grandchildren_are_killed(&[&format!("DHERDER_RUN={run}")], vec![(Resource::Locks, of_conf)], run, false);
+}
+
+#[test]
+fn of_what_has_no_limit_the_environment_is_not_waited_for() {
+    let _alone = alone();
+    let run = run();
+    let of_conf = Limit { soft: Bound::At(7), hard: Bound::At(7) };
+    for (limits, expected) in [(Vec::new(), None), (vec![(Resource::Locks, of_conf)], Some(run))] {
+        let unlimited = limits.is_empty();
+        let env = format!("DHERDER_RUN={run}");
+        let mut shell = Shell::run("echo main $$; sleep 60 & wait", &[&env], limits, None).unwrap();
+        let main = shell.number("main");
+        if unlimited && mark::locks(main, run.herd) != mark::Locks::Unlimited {
+            eprintln!("not tried: this process itself has a limit");
+        } else {
+            assert_eq!(mark::mark(main, run.herd), expected);
+        }
+        kill_tree(vec![Kin::of(&shell.process).unwrap()], Vec::new);
+        shell.all_gone();
+        Shell::reap(shell.process);
+    }
 }
 
 #[test]
