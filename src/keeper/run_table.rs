@@ -2,7 +2,8 @@
 //!
 //! The file is memory ([`SharedFile`]): what has been stored when the keeper is killed is what the next one reads, in the
 //! order of the program. So every record is stored to in an order of which each beginning is harmless, and no call but
-//! [`RunTable::open`] and [`RunTable::claim`] makes a system call.
+//! [`RunTable::open`] and [`RunTable::grow_ahead`] has to do with the disk, unless more services come at once than there is
+//! room for ahead.
 //!
 //! It begins with a header; records follow one after the other, each of as many cells of 64 bytes as its service's id
 //! needs, up to a cell that begins with 0. A record is taken by one store of its first word, which says so and how long
@@ -123,6 +124,8 @@ impl TableError {
 
 /// How large a table can become: a million services.
 const ROOM: usize = 1 << 26;
+/// How much room there is for further records, a thousand services with short ids, whenever the keeper has nothing to do.
+const AHEAD: usize = GRAIN;
 
 impl RunTable {
     /// Opens the table of this boot and says what is in it; makes it, or begins it anew, where there is none to trust.
@@ -138,7 +141,10 @@ impl RunTable {
                 // Blocks for all of it, and nothing of what a growth that was cut short had added.
                 table.cells.resize(size).map_err(failed)?;
                 match table.walk() {
-                    Ok(records) => return Ok((table, Found { records, distrusted: None })),
+                    Ok(records) => {
+                        table.grow_ahead();
+                        return Ok((table, Found { records, distrusted: None }));
+                    }
                     Err(Damaged) => Some(Distrust::Damaged),
                 }
             }
@@ -146,13 +152,23 @@ impl RunTable {
         };
         (table.end, table.free) = (CELL, Vec::new());
         table.cells.begin_anew(boot_id).map_err(failed)?;
+        table.grow_ahead();
         Ok((table, Found { records: Vec::new(), distrusted }))
+    }
+
+    /// Makes room for records to come. To be called when nobody waits: the disk may take its time. Where that has none, what
+    /// there is will do until [`Self::claim`] finds that it does not.
+    pub(crate) fn grow_ahead(&mut self) {
+        let end = self.end + AHEAD;
+        if end > self.cells.size() {
+            let _ = self.cells.resize(end.next_multiple_of(GRAIN));
+        }
     }
 
     /// A record for a service that has none: a free one of the right size, or a new one, without a run.
     ///
     /// # Errors
-    /// The disk is full. Nothing has changed then, and a later call may succeed.
+    /// There was no room ahead, and the disk is full. Nothing has changed then, and a later call may succeed.
     pub(crate) fn claim(&mut self, service: &ServiceId) -> Result<Place, TableError> {
         let cells = layout::cells_for(service).ok_or_else(|| TableError::IdTooLong(service.clone()))?;
         let place = match self.free.iter().position(|free| free.cells == cells) {

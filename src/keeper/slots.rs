@@ -201,9 +201,10 @@ impl Slots {
         known
     }
 
-    /// Gives back what only a burst needs.
+    /// Gives back what only a burst needs, and makes ready for another one.
     pub(super) fn rest(&mut self) {
         self.table.rest();
+        self.records.grow_ahead();
         // Made from what is sorted already, the map's nodes are full; else they are half empty.
         self.slots = std::mem::take(&mut self.slots).into_iter().collect();
     }

@@ -182,6 +182,26 @@ fn a_table_grows_with_its_herd() {
 }
 
 #[test]
+fn a_thousand_new_services_do_not_wait_for_the_disk() {
+    let desk = Desk::new();
+    let (mut table, _) = desk.open();
+    for round in 0..3 {
+        let size = table.cells.size();
+        for number in 0..1000 {
+            table.claim(&id(&format!("s{round}-{number}"))).unwrap();
+        }
+        assert_eq!(table.cells.size(), size, "round {round}");
+        table.grow_ahead();
+    }
+    let size = table.cells.size();
+    drop(table);
+    let (mut table, _) = desk.open();
+    assert_eq!(table.cells.size(), size, "what is free is room enough");
+    table.grow_ahead();
+    assert_eq!(table.cells.size(), size);
+}
+
+#[test]
 fn an_unfinished_long_id_does_not_lead_a_later_walk_astray() {
     let desk = Desk::new();
     let (mut table, _) = desk.open();
