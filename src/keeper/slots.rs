@@ -98,7 +98,7 @@ impl Slots {
                 None
             }
             Evidence::Ended(ending) => Some(ending),
-            Evidence::Gone | Evidence::NotYet => Some(Ending::Lost),
+            Evidence::Gone => Some(Ending::Lost),
         };
         if let Some(ending) = ending {
             self.table.bury(run, scope, ending);

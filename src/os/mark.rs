@@ -13,7 +13,7 @@ use crate::model::RunId;
 
 /// What the environment of a process says about where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(super) enum Mark {
     /// It names a run.
     Of {
         /// Which one.
@@ -37,7 +37,7 @@ const LONGEST: u64 = 8 << 20;
 ///
 /// # Errors
 /// The system has no descriptor or no `/proc` to look with: then nobody knows.
-pub(crate) fn mark_of(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<Option<Mark>> {
+pub(super) fn mark_of(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<Option<Mark>> {
     let mark = match read(pid) {
         Ok(mark) => mark,
         Err(error) if is_gone(&error) => Mark::Missing,

@@ -18,6 +18,7 @@ mod restarts;
 mod shortage;
 mod stops;
 mod surroundings;
+mod tables;
 mod trees;
 mod upgrade;
 mod verbs;

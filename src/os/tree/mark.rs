@@ -46,7 +46,7 @@ pub(super) fn mark(pid: u32, herd: u64) -> Option<RunId> {
 
 /// The limit on file locks that a process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Locks {
+pub(in crate::os) enum Locks {
     /// None, as every process that nobody has given one; or the process is gone.
     Unlimited,
     /// One that is no mark of this herd.
@@ -56,7 +56,7 @@ pub(super) enum Locks {
 }
 
 /// What the limits of a process say. To read them waits for nobody, whatever the process is doing.
-pub(super) fn locks(pid: u32, herd: u64) -> Locks {
+pub(in crate::os) fn locks(pid: u32, herd: u64) -> Locks {
     fs::read_to_string(format!("/proc/{pid}/limits")).map_or(Locks::Unlimited, |limits| of_limits(&limits, herd))
 }
 

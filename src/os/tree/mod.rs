@@ -25,6 +25,7 @@ pub(crate) use kill::kill_tree;
 pub(crate) use kin::descendants;
 pub(crate) use kin::{Kin, orphans};
 pub(crate) use mark::limit_mark;
+pub(super) use mark::{Locks, locks};
 pub(crate) use orphan::{Known, Orphan, attribute};
 pub(crate) use stray::{Stray, kill_strays, strays};
 
