@@ -1,7 +1,7 @@
 //! What a service leaves behind ends with it, wherever it went: by its cgroup, or caught by a subreaper.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
@@ -243,15 +243,37 @@ fn under_scope_main_it_lives_on_whoever_looks() {
     second.iter().for_each(|grandchild| kill(*grandchild, Signal::SIGKILL).unwrap());
 }
 
-/// A process of this test that bears the mark of a service's run, and the user that it has besides root.
-fn marked(herd: &Herd, id: &str, user: Option<u32>) -> Child {
+/// A process of this test that bears the mark of a service's run.
+struct Marked(Child);
+
+impl Marked {
+    fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        // An error says that it has ended.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+/// One with another user than root, where that is asked.
+fn marked(herd: &Herd, id: &str, user: Option<u32>) -> Marked {
     let run = herd.service(id)["run"].as_str().unwrap().to_owned();
     let (name, number) = run.split_once('-').unwrap();
     let hard = u64::from_str_radix(name, 16).unwrap() | 1 << 63;
     let mut command = Command::new("prlimit");
     command.args([&format!("--locks={number}:{hard}"), "sleep", "100000"]);
     user.into_iter().for_each(|user| _ = command.uid(user));
-    command.spawn().unwrap()
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let name = format!("/proc/{}/comm", child.id());
+    while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+        std::thread::yield_now();
+    }
+    Marked(child)
 }
 
 #[test]
@@ -267,24 +289,16 @@ fn only_for_an_earlier_keepers_run_everybody_is_looked_at() {
     let mut own = marked(&herd, "web", None);
     kill(herd.pid_of("web"), Signal::SIGKILL).unwrap();
     herd.until("web", "came back", |service| service["restarts"] == 1 && service["state"] == "running");
-    assert_eq!(own.try_wait().unwrap(), None, "a run of this keeper's leaves what it leaves to this keeper");
+    assert!(own.lives(), "a run of this keeper's leaves what it leaves to this keeper");
 
-    let (mut earlier, mut others) = (marked(&herd, "web", None), None);
-    if is_root("a stray of another user") {
-        others = Some(marked(&herd, "web", Some(65534)));
-    }
+    let mut earlier = marked(&herd, "web", None);
+    let mut others = is_root("a stray of another user").then(|| marked(&herd, "web", Some(65534)));
     herd.kill_keeper();
     kill(herd.pid_of("web"), Signal::SIGKILL).unwrap();
     herd.until("web", "came back", |service| service["restarts"] == 2 && service["state"] == "running");
-    assert!(earlier.try_wait().unwrap().is_some(), "it had ended by then");
-    assert_eq!(own.try_wait().unwrap(), None, "another run's mark");
-    if let Some(mut others) = others {
-        assert_eq!(others.try_wait().unwrap(), None, "no user of this run");
-        others.kill().unwrap();
-        others.wait().unwrap();
-    }
-    own.kill().unwrap();
-    own.wait().unwrap();
+    assert!(!earlier.lives());
+    assert!(own.lives(), "another run's mark");
+    assert!(others.as_mut().is_none_or(Marked::lives), "no user of this run");
     assert_eq!(herd.end(), Some(0));
 }
 
