@@ -2,13 +2,13 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::herd::{BINARY, Herd, gone, is_root, is_there, lives, sh, sleeper, with};
+use crate::herd::{BINARY, Herd, is_root, is_there, lives, sh, sleeper, with};
 
 /// Starts a grandchild that has a session of its own, no variable, and no parent that lives; then waits for ever.
 const ESCAPER: &str = "setsid sh -c 'setsid env -i /bin/sh -c \"echo \\$\\$ >> escaped; trap : TERM; while :; do sleep 1000; done\" & exit' & \
@@ -137,6 +137,16 @@ fn without_a_keeper(scenario: impl Fn(Herd, fn(&mut Herd))) {
     }
 }
 
+/// Kills a main process that is nobody's child but init's, and waits until init has reaped it. Where init reaps nobody it is
+/// a zombie for ever, which a keeper that finds it takes for its run's process.
+fn kill_unseen(pid: Pid) {
+    kill(pid, Signal::SIGKILL).unwrap();
+    let begun = Instant::now();
+    while kill(pid, None).is_ok() && begun.elapsed() < Duration::from_secs(5) {
+        std::thread::yield_now();
+    }
+}
+
 /// As [`ESCAPER`]; a run that meets what an earlier one left says so. One that has ended and is not reaped has no command
 /// line.
 fn meeting_escaper() -> Value {
@@ -199,8 +209,7 @@ fn what_a_run_left_that_ended_without_a_daemon_ends_before_the_next_one_begins()
     herd.until_state("tree", "running");
     let main = herd.pid_of("tree");
     herd.kill_all();
-    kill(main, Signal::SIGKILL).unwrap();
-    gone(main);
+    kill_unseen(main);
     assert!(lives(first));
     herd.start();
     herd.lines("up", 2);
@@ -227,10 +236,7 @@ fn under_scope_main_it_lives_on_whoever_looks() {
     herd.conf("later", &with(later, json!({"stop": {"scope": "main"}})));
     herd.done("reload");
     herd.kill_all();
-    for main in mains {
-        kill(main, Signal::SIGKILL).unwrap();
-        gone(main);
-    }
+    mains.into_iter().for_each(kill_unseen);
     herd.start();
     herd.lines("up", 2);
     herd.lines("laters-up", 2);
@@ -302,25 +308,40 @@ fn only_for_an_earlier_keepers_run_everybody_is_looked_at() {
     assert_eq!(herd.end(), Some(0));
 }
 
+/// A herd of which nothing runs, and whose processes can't bear its mark below those of another one, whose number is this.
+fn unmarkable(outer: &str) -> Herd {
+    loop {
+        let mut herd = Herd::new();
+        herd.file("herder.json", "{\"cgroup\": \"off\"}");
+        herd.conf("inner", &sh(ESCAPER));
+        herd.start();
+        let run = herd.until_state("inner", "running")["run"].clone();
+        assert_eq!(herd.end(), Some(0));
+        // Its number is the hard limit, but for the highest bit, and that can only be made lower.
+        let number = |run: &str| u64::from_str_radix(run.split('-').next().unwrap(), 16).unwrap() | 1 << 63;
+        if number(run.as_str().unwrap()) > number(outer) {
+            return herd;
+        }
+    }
+}
+
 #[test]
 fn a_daemon_that_was_started_by_a_service_is_no_leftover_of_it() {
-    let inner = Herd::new();
-    inner.file("herder.json", "{\"cgroup\": \"off\"}");
-    inner.conf("inner", &sh(ESCAPER));
-    let (confs, state) = (inner.confs(), inner.state());
-    let begin = format!(
-        "{BINARY} run --detach --config-dir {} --state-dir {} && echo up >> up; exec sleep 100000",
-        confs.display(),
-        state.display()
-    );
     let mut herd = Herd::new();
     herd.file("herder.json", "{\"cgroup\": \"off\"}");
-    herd.conf("shell", &sh(&begin));
+    herd.conf("shell", &sh("read line < go; eval \"$line\"; echo up >> up; exec sleep 100000"));
+    let go = herd.fifo("go");
     herd.start();
+    let inner = unmarkable(herd.until_state("shell", "running")["run"].as_str().unwrap());
+    let seen = inner.lines_now("up").len();
+    let (confs, state) = (inner.confs(), inner.state());
+    let begin = format!("{BINARY} run --detach --config-dir {} --state-dir {}\n", confs.display(), state.display());
+    std::fs::write(go, begin).unwrap();
     herd.lines("up", 1);
-    inner.lines("up", 1);
+    inner.lines("up", seen + 1);
     let before = inner.until_state("inner", "running");
-    let (grandchild, daemon) = (escaped(&inner, 1), inner.document()["daemon"]["pid"].clone());
+    let lines = inner.lines_now("escaped");
+    let (grandchild, daemon) = (escaped(&inner, lines.len()), inner.document()["daemon"]["pid"].clone());
     herd.kill_all();
     herd.start();
     herd.until_state("shell", "running");
