@@ -266,11 +266,15 @@ impl Drop for Marked {
     }
 }
 
+/// The hard limit on file locks that marks the processes of a run.
+fn hard_limit(run: &str) -> u64 {
+    u64::from_str_radix(run.split_once('-').unwrap().0, 16).unwrap() | 1 << 63
+}
+
 /// One with another user than root, where that is asked.
 fn marked(herd: &Herd, id: &str, user: Option<u32>) -> Marked {
     let run = herd.service(id)["run"].as_str().unwrap().to_owned();
-    let (name, number) = run.split_once('-').unwrap();
-    let hard = u64::from_str_radix(name, 16).unwrap() | 1 << 63;
+    let (number, hard) = (run.split_once('-').unwrap().1, hard_limit(&run));
     let mut command = Command::new("prlimit");
     command.args([&format!("--locks={number}:{hard}"), "sleep", "100000"]);
     user.into_iter().for_each(|user| _ = command.uid(user));
@@ -308,40 +312,36 @@ fn only_for_an_earlier_keepers_run_everybody_is_looked_at() {
     assert_eq!(herd.end(), Some(0));
 }
 
-/// A herd of which nothing runs, and whose processes can't bear its mark below those of another one, whose number is this.
-fn unmarkable(outer: &str) -> Herd {
-    loop {
+/// Two herds of which nothing runs. What bears the mark of the first can't bear that of the second besides: its number is a
+/// hard limit, and that can only be made lower.
+fn unmarkable() -> [Herd; 2] {
+    let mut herds = [(); 2].map(|()| {
         let mut herd = Herd::new();
         herd.file("herder.json", "{\"cgroup\": \"off\"}");
-        herd.conf("inner", &sh(ESCAPER));
+        herd.conf("web", &sleeper());
         herd.start();
-        let run = herd.until_state("inner", "running")["run"].clone();
+        let run = herd.until_state("web", "running")["run"].as_str().unwrap().to_owned();
         assert_eq!(herd.end(), Some(0));
-        // Its number is the hard limit, but for the highest bit, and that can only be made lower.
-        let number = |run: &str| u64::from_str_radix(run.split('-').next().unwrap(), 16).unwrap() | 1 << 63;
-        if number(run.as_str().unwrap()) > number(outer) {
-            return herd;
-        }
-    }
+        (hard_limit(&run), herd)
+    });
+    herds.sort_unstable_by_key(|(limit, _)| *limit);
+    herds.map(|(_, herd)| herd)
 }
 
 #[test]
 fn a_daemon_that_was_started_by_a_service_is_no_leftover_of_it() {
-    let mut herd = Herd::new();
-    herd.file("herder.json", "{\"cgroup\": \"off\"}");
+    let [mut herd, inner] = unmarkable();
+    inner.conf("inner", &sh(ESCAPER));
     herd.conf("shell", &sh("read line < go; eval \"$line\"; echo up >> up; exec sleep 100000"));
     let go = herd.fifo("go");
     herd.start();
-    let inner = unmarkable(herd.until_state("shell", "running")["run"].as_str().unwrap());
-    let seen = inner.lines_now("up").len();
     let (confs, state) = (inner.confs(), inner.state());
     let begin = format!("{BINARY} run --detach --config-dir {} --state-dir {}\n", confs.display(), state.display());
     std::fs::write(go, begin).unwrap();
     herd.lines("up", 1);
-    inner.lines("up", seen + 1);
+    inner.lines("up", 1);
     let before = inner.until_state("inner", "running");
-    let lines = inner.lines_now("escaped");
-    let (grandchild, daemon) = (escaped(&inner, lines.len()), inner.document()["daemon"]["pid"].clone());
+    let (grandchild, daemon) = (escaped(&inner, 1), inner.document()["daemon"]["pid"].clone());
     herd.kill_all();
     herd.start();
     herd.until_state("shell", "running");
