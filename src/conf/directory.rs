@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::folder::Folder;
 use super::inventory::Inventory;
 use super::name::Rank;
+use super::pool::Pool;
 use super::{Accounts, DirectoryError, Found, Loaded, Skipped, Source, SystemAccounts};
 
 /// Reads a conf directory, with the system's users and groups. May take as long as the disk and the name service do.
@@ -32,6 +33,7 @@ pub fn load_with(source: &Source, accounts: &dyn Accounts) -> Result<Loaded, Dir
         whole: inventory.whole,
         conf_count: inventory.conf_count,
     };
+    let mut pool = Pool::default();
     for conf in &inventory.confs {
         match &conf.rank {
             Rank::OtherHost => loaded.skipped.push(Skipped { id: conf.id.clone(), path: conf.path.clone() }),
@@ -46,7 +48,7 @@ pub fn load_with(source: &Source, accounts: &dyn Accounts) -> Result<Loaded, Dir
                     loaded.services.insert(conf.id.clone(), broken);
                 }
             }
-            Rank::Winner => match conf.read(&folder, settings.as_ref(), accounts) {
+            Rank::Winner => match conf.read(&folder, settings.as_ref(), accounts, &mut pool) {
                 Some(found) => drop(loaded.services.insert(conf.id.clone(), found)),
                 // It may have been replaced by another file of another name that was not listed.
                 None => loaded.whole = false,

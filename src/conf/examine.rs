@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::folder::Folder;
 use super::inventory::Inventory;
 use super::name::Rank;
+use super::pool::Pool;
 use super::{Accounts, DirectoryError, Found, Problem, Source};
 use crate::model::{ServiceId, ServiceSpec};
 use crate::os::ownership::flaw;
@@ -67,11 +68,12 @@ pub fn examine(
             Rank::Overridden(by) => (Role::Overridden(id, inventory.confs[*by].path.clone()), None),
             Rank::OtherHost => (Role::OtherHost(id), None),
         };
-        let (mut problems, spec) = match conf.read(&folder, Ok(&settings), conf.accounts(accounts)) {
-            None => continue,
-            Some(Found::Good { spec, .. }) => (Vec::new(), Some(spec)),
-            Some(Found::Broken { problems, .. }) => (problems, None),
-        };
+        let (mut problems, spec) =
+            match conf.read(&folder, Ok(&settings), conf.accounts(accounts), &mut Pool::default()) {
+                None => continue,
+                Some(Found::Good { spec, .. }) => (Vec::new(), Some(spec)),
+                Some(Found::Broken { problems, .. }) => (problems, None),
+            };
         problems.splice(0..0, tie);
         let distrust = distrust(&conf.path, live, euid);
         found.push(Examined { path: conf.path.clone(), role, problems, distrust, spec });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::folder::{FileText, Folder, Listing};
 use super::host::Hosts;
 use super::name::{self, Named, Rank, rank};
+use super::pool::Pool;
 use super::{Accounts, AnyAccounts, DirectoryError, Found, Problem, Settings, Source, lower};
 use crate::model::ServiceId;
 
@@ -155,6 +156,7 @@ impl ConfFile {
         folder: &Folder,
         settings: Result<&Settings, &Problem>,
         accounts: &dyn Accounts,
+        pool: &mut Pool,
     ) -> Option<Found> {
         let broken = |problems, text| Some(Found::Broken { path: self.path.clone(), problems, text });
         let text = match folder.read(&self.name, self.kind) {
@@ -174,7 +176,7 @@ impl ConfFile {
             }
         };
         match lowered {
-            Ok(spec) => Some(Found::Good { spec: Arc::new(spec), path: self.path.clone() }),
+            Ok(spec) => Some(Found::Good { spec: Arc::new(pool.share(spec)), path: self.path.clone() }),
             Err(problems) => broken(problems, Some(text)),
         }
     }

@@ -25,6 +25,7 @@ mod host;
 mod inventory;
 mod loaded;
 mod name;
+mod pool;
 
 mod command;
 mod places;
@@ -38,6 +39,7 @@ pub use host::{HostName, InvalidHost};
 pub use loaded::{Found, Loaded, Skipped, Source};
 pub use lower::lower;
 pub use places::{Overrides, Places, PlacesError, Surroundings};
+pub(crate) use pool::Pool;
 pub use problem::Problem;
 pub use schema::{CONF_KEYS, Key, Kind, SETTINGS_KEYS};
 pub use settings::{Cgroup, Settings};

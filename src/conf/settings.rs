@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jsonc_parser::ast::Value;
 
 use super::json;
-use super::lower::{Common, Draft, read_defaults};
+use super::lower::{Draft, read_defaults};
 use super::problem::Problems;
 use super::reader::{Reading, fields};
 use super::schema::SETTINGS_KEYS;
@@ -23,8 +23,6 @@ pub struct Settings {
     pub control_group: Option<String>,
     /// Whether services get cgroups.
     pub cgroup: Cgroup,
-    /// What all of that comes to for a conf that says nothing.
-    pub(super) common: Common,
     /// What they were read from.
     pub(super) origin: Origin,
 }
@@ -66,7 +64,6 @@ impl Settings {
             }
         }
         settings.env = env.into();
-        settings.common = Common::of(&settings);
         if reading.problems.is_empty() { Ok(settings) } else { Err(reading.problems.into_sorted()) }
     }
 

@@ -8,7 +8,7 @@ use actix::{Context, Handler, Message};
 
 use super::actor::Herder;
 use super::apply::Wish;
-use crate::conf::{AnyAccounts, Settings, lower};
+use crate::conf::{AnyAccounts, Pool, Settings, lower};
 use crate::keeper::Inherited;
 use crate::model::{Moment, RunId, ServiceSpec, Wanted};
 use crate::policy::{Because, Lifecycle, Note, Phase};
@@ -24,6 +24,7 @@ pub(crate) struct TakeOver(pub(crate) Vec<Inherited>);
 struct Library {
     /// Settings by their text, of which there is one as a rule.
     settings: BTreeMap<Arc<str>, Settings>,
+    pool: Pool,
 }
 
 impl Handler<TakeOver> for Herder {
@@ -126,6 +127,7 @@ impl Library {
             };
             self.settings.insert(Arc::clone(&origin.settings), settings);
         }
-        lower(service, &origin.conf, self.settings.get(&origin.settings)?, accounts).ok()
+        let spec = lower(service, &origin.conf, self.settings.get(&origin.settings)?, accounts).ok()?;
+        Some(self.pool.share(spec))
     }
 }

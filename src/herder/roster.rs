@@ -176,13 +176,13 @@ impl Child {
 
 /// What of a conf a step of a launch is about.
 fn concerned(process: &ProcessSpec, stage: Stage) -> Option<String> {
-    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
     match stage {
-        Stage::EnvFile => path(&process.env_file),
-        Stage::Cwd => path(&process.cwd),
-        Stage::Exec => Some(process.cmd.clone()),
+        Stage::EnvFile => text(&process.env_file),
+        Stage::Cwd => text(&process.cwd),
+        Stage::Exec => Some(process.cmd.to_string()),
         Stage::User | Stage::Groups | Stage::Gid | Stage::Uid => {
-            let names: Vec<_> = process.user.iter().chain(&process.group).map(String::as_str).collect();
+            let names: Vec<_> = process.user.iter().chain(&process.group).map(|name| &**name).collect();
             Some(names.join(", ")).filter(|names| !names.is_empty())
         }
         Stage::Fork | Stage::Session | Stage::Limits | Stage::Stdio | Stage::Signals => None,

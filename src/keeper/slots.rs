@@ -304,9 +304,10 @@ impl Slots {
         let settings = texts.as_ref().map(|(_, settings)| self.shared(settings));
         let Some(slot) = self.slots.get_mut(service) else { return Ok(()) };
         slot.stop = Some(stop.try_into()?);
-        slot.note = note.into();
+        // Copied, not moved: what a frame is read into is then free again for the next one, and leaves no holes.
+        slot.note = note.as_slice().into();
         if let (Some((conf, _)), Some(settings)) = (texts, settings) {
-            slot.conf = conf.into();
+            slot.conf = conf.as_str().into();
             slot.settings = settings;
         }
         Ok(())
@@ -384,8 +385,12 @@ impl Slots {
                 let uid = order.ids.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |ids| ids.uid);
                 let number = records.begin(place, run, uid);
                 records.rescope(place, run, scope);
-                let trace =
-                    Trace { number: Some(number), lock: Some(lock.as_fd()), leaf: leaf.as_ref().map(AsFd::as_fd) };
+                let trace = Trace {
+                    number: Some(number),
+                    lock: Some(lock.as_fd()),
+                    leaf: leaf.as_ref().map(AsFd::as_fd),
+                    ..Trace::default()
+                };
                 table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
             }
             Err(error) => {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +59,7 @@ impl fmt::Debug for Origin {
 impl ServiceSpec {
     /// What a conf with nothing but `cmd` means: named like its id, enabled, run without arguments as the daemon's user in
     /// that user's home, started again for ever, its output in a file. These are the defaults of the conf format.
-    pub fn new(id: ServiceId, cmd: impl Into<String>) -> Self {
+    pub fn new(id: ServiceId, cmd: impl Into<Arc<str>>) -> Self {
         Self {
             id,
             name: None,
@@ -96,19 +95,19 @@ impl ServiceSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSpec {
     /// The program: with a slash relative to `cwd`, without one looked up in the service's PATH.
-    pub cmd: String,
+    pub cmd: Arc<str>,
     /// Its arguments, without the program's own name.
     pub args: Vec<String>,
     /// The working directory; `None` is the home of the service's user.
-    pub cwd: Option<PathBuf>,
+    pub cwd: Option<Arc<str>>,
     /// The environment that confs give it: `env` of `herder.json`, then (after `env_file`) `env` of the conf.
     pub env: EnvChange,
     /// `KEY=value` lines that are read at every start.
-    pub env_file: Option<PathBuf>,
+    pub env_file: Option<Arc<str>>,
     /// Whom it runs as; `None` is the daemon's user.
-    pub user: Option<String>,
+    pub user: Option<Arc<str>>,
     /// Its primary group; `None` is the user's.
-    pub group: Option<String>,
+    pub group: Option<Arc<str>>,
     /// The file mode creation mask, 0 to 0o777; `None` is the daemon's.
     pub umask: Option<u32>,
     /// Resource limits that differ from the daemon's.
@@ -160,7 +159,7 @@ pub enum Exceeded {
 }
 
 /// The restart rules of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RestartSpec {
     /// When a run is followed by another.
     pub policy: RestartPolicy,
@@ -216,7 +215,7 @@ pub enum StopScope {
 }
 
 /// How a service's output is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LogsSpec {
     /// What is put before each line.
     pub format: LogFormat,

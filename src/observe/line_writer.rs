@@ -14,6 +14,9 @@ use crate::os;
 const WAITING: usize = 8192;
 /// How many bytes are written at a time, or a line more.
 const BATCH: usize = 32 << 10;
+/// How long the thread waits for more lines after a first one. A service that ended is being started again at that moment, and
+/// the lines on both are written together, after it.
+const BREATH: Duration = Duration::from_millis(2);
 /// How long the last lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -102,6 +105,9 @@ fn write_all(lines: &Receiver<Vec<u8>>, target: Target, queue: &Queue) {
         // What waits is written at once: a burst of lines is a few writes.
         let Ok(mut batch) = lines.recv() else { return };
         open = !batch.is_empty();
+        if open {
+            std::thread::sleep(BREATH);
+        }
         let mut taken = 1;
         while open && batch.len() < BATCH {
             let Ok(line) = lines.try_recv() else { break };

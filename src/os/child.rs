@@ -105,7 +105,7 @@ fn steps(record: &Record) -> Called<Infallible> {
     call(libc::SYS_chdir, [record.cwd as usize, 0, 0])?;
 
     enter(Stage::Signals);
-    reset_signals();
+    reset_signals(record.ignored.0);
 
     enter(Stage::Exec);
     Err(execute(record))
@@ -191,10 +191,10 @@ fn make_parents(path: *const c_char) -> Called<()> {
 /// Default dispositions, then an empty mask.
 ///
 /// exec itself resets what is handled but keeps what is ignored, and Rust's runtime ignores SIGPIPE, for one. All are
-/// blocked until all are reset, so no handler of the parent's ever runs here.
-fn reset_signals() {
+/// blocked until all are reset, so no handler of the parent's ever runs here, also where clone has not removed them.
+fn reset_signals(ignored: u64) {
     let default = DefaultAction([0; 4]);
-    for signal in 1..=64 {
+    for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         let action = ptr::from_ref(&default) as usize;
         // SAFETY: the action lives over the call. KILL and STOP are refused, being at their default for ever.
         unsafe { syscall(libc::SYS_rt_sigaction, [signal, action, 0, MASK_BYTES, 0, 0]) };

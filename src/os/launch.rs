@@ -27,6 +27,7 @@ use super::limits::{KernelLimit, number};
 use super::pidfd::Process;
 use super::raw::{self, CloneArgs, INTO_CGROUP};
 use super::shared_file::PidWord;
+use super::signals::Ignored;
 use super::stack::{Stack, Stacks};
 use crate::model::{LaunchError, Limit, Resource, Stage};
 
@@ -111,6 +112,8 @@ pub(super) struct Record {
     pub(super) pipe: RawFd,
     /// A lock that is held until exec.
     pub(super) lock: Option<RawFd>,
+    /// Signals to put back to their default.
+    pub(super) ignored: Ignored,
     /// Limits in the kernel's form.
     pub(super) limits: *const [(usize, KernelLimit)],
     /// Paths; null is `/dev/null`, and without one stderr is the same open file as stdout.
@@ -131,7 +134,7 @@ pub(super) struct Record {
 const POINTER: usize = size_of::<usize>();
 
 /// What a launch leaves for others to find, should this process end in the middle of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trace<'a> {
     /// Where the kernel stores the child's number, before the child's first instruction.
     pub(crate) number: Option<PidWord>,
@@ -139,6 +142,8 @@ pub(crate) struct Trace<'a> {
     pub(crate) leaf: Option<BorrowedFd<'a>>,
     /// A lock that the child holds open until it executes its program. A number from 5 on.
     pub(crate) lock: Option<BorrowedFd<'a>>,
+    /// What it must not inherit: 60 system calls less where that is known.
+    pub(crate) ignored: Ignored,
 }
 
 /// Begins a launch and returns at once. `watch` is given the pipe that will hang up when the child is done, before there
@@ -158,9 +163,9 @@ pub(crate) fn launch(
     watch(reading.as_fd())?;
     let mut stack = stacks.take(weight(order))?;
     let lock = trace.lock.as_ref().map(AsRawFd::as_raw_fd);
-    let record = Record::put(order, writing.as_raw_fd(), lock, &mut stack);
-    let loan = Loan { record, stack, number: trace.number };
-    match make_child(&loan, trace.leaf) {
+    let record = Record::put(order, writing.as_raw_fd(), lock, trace.ignored, &mut stack);
+    let mut loan = Loan { record, stack, number: trace.number };
+    match make_child(&mut loan, trace.leaf) {
         Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
         Err(error) => {
             stacks.give_back(loan.stack);
@@ -206,11 +211,17 @@ impl Loan {
         // atomic.
         unsafe { self.record.as_ref() }
     }
+
+    /// For as long as there is no child.
+    fn record_mut(&mut self) -> &mut Record {
+        // SAFETY: as above, and nobody else has it yet.
+        unsafe { self.record.as_mut() }
+    }
 }
 
 impl Record {
     /// Copies the order above the stack, and a record that leads to it.
-    fn put(order: &Order, pipe: RawFd, lock: Option<RawFd>, stack: &mut Stack) -> NonNull<Self> {
+    fn put(order: &Order, pipe: RawFd, lock: Option<RawFd>, ignored: Ignored, stack: &mut Stack) -> NonNull<Self> {
         let limits: Vec<_> = order.limits.iter().map(|&(resource, limit)| (number(resource), limit.into())).collect();
         let limits = stack.put(&limits);
         let groups = stack.put(order.ids.as_ref().map_or(&[], |ids| &*ids.groups));
@@ -219,6 +230,7 @@ impl Record {
             errno: AtomicI32::new(0),
             pipe,
             lock,
+            ignored,
             limits,
             stdout: put_output(&order.stdout, stack),
             stderr: order.stderr.as_ref().map(|output| put_output(output, stack)),
@@ -285,12 +297,23 @@ fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
     }
 }
 
-fn make_child(loan: &Loan, leaf: Option<BorrowedFd<'_>>) -> io::Result<Process> {
+fn make_child(loan: &mut Loan, leaf: Option<BorrowedFd<'_>>) -> io::Result<Process> {
+    match clone_child(loan, leaf, raw::CLEAR_SIGHAND) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && leaf.is_none() => {
+            // Linux before 5.5: then handlers go with all that is ignored.
+            loan.record_mut().ignored = Ignored::default();
+            clone_child(loan, leaf, 0)
+        }
+        made => made,
+    }
+}
+
+fn clone_child(loan: &Loan, leaf: Option<BorrowedFd<'_>>, clear: u64) -> io::Result<Process> {
     let mut pidfd: RawFd = -1;
     let told = if loan.number.is_some() { libc::CLONE_PARENT_SETTID } else { 0 };
     let into_leaf = if leaf.is_some() { INTO_CGROUP } else { 0 };
     let args = CloneArgs {
-        flags: (libc::CLONE_VM | libc::CLONE_PIDFD | told) as u64 | into_leaf,
+        flags: (libc::CLONE_VM | libc::CLONE_PIDFD | told) as u64 | into_leaf | clear,
         parent_tid: loan.number.as_ref().map_or(0, PidWord::address),
         cgroup: leaf.map_or(0, |leaf| u64::from(leaf.as_raw_fd().unsigned_abs())),
         pidfd: (&raw mut pidfd) as u64,

@@ -46,6 +46,8 @@ pub(crate) use pidfd::{NotSent, Process};
 pub(crate) use role::{Executable, FIRST_GIVEN, Output, become_role, given, name_process, raised, start_role};
 pub(crate) use sealed::{seal, unseal};
 pub(crate) use shared_file::{GRAIN, PidWord, SharedFile};
-pub(crate) use signals::{Signals, Taken, ended_child, hold_signals, leave_signals_to_the_keeper, reap_stranger};
+pub(crate) use signals::{
+    Ignored, Signals, Taken, ended_child, hold_signals, leave_signals_to_the_keeper, reap_stranger,
+};
 pub(crate) use stack::Stacks;
 pub(crate) use unfinished::{Claim, claim_of};

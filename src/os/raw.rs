@@ -41,6 +41,9 @@ impl CloneArgs {
 /// `CLONE_INTO_CGROUP`: to begin in a cgroup rather than to be moved there. The libc crate has it in 32 bits on glibc.
 pub(super) const INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// `CLONE_CLEAR_SIGHAND` (Linux 5.5): no handler of the parent's is there in the child. What is ignored stays ignored.
+pub(super) const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
 /// CLONE_ARGS_SIZE_VER0 in the kernel's include/uapi/linux/sched.h.
 const FIRST_VERSION: usize = 64;
 

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::raw::syscall;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 
 /// How many records are read at once.
@@ -86,6 +87,32 @@ pub(crate) fn hold_signals() -> io::Result<()> {
 
 fn taken() -> SigSet {
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect()
+}
+
+/// The signals of which a child may have inherited that they are ignored, as exec leaves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ignored(pub(super) u64);
+
+impl Ignored {
+    /// Those of this process, for one that changes none from now on.
+    pub(crate) fn now() -> Self {
+        let is_ignored = |signal: usize| {
+            let mut action = [0_usize; 4];
+            let (old, size) = (action.as_mut_ptr() as usize, size_of::<u64>());
+            // SAFETY: nothing is changed, and there is room for the largest struct sigaction in use, which begins with the
+            // handler. The raw call knows the signals that the C library keeps for itself, too.
+            let result = unsafe { syscall(libc::SYS_rt_sigaction, [signal, 0, old, size, 0, 0]) };
+            result != 0 || action[0] == libc::SIG_IGN
+        };
+        Self((1..=64).filter(|signal| is_ignored(*signal)).fold(0, |set, signal| set | 1 << (signal - 1)))
+    }
+}
+
+impl Default for Ignored {
+    /// All of them, since nobody knows.
+    fn default() -> Self {
+        Self(u64::MAX)
+    }
 }
 
 /// From now on this process ignores what another one hears for it.

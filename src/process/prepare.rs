@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::iter;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -61,17 +62,18 @@ pub fn prepare(spec: &ServiceSpec, run: RunId, place: &Place, baseline: &Baselin
     let process = &spec.process;
     let (account, credentials) = identity(process, baseline).map_err(|errno| at(Stage::User, errno))?;
     // A relative directory is one below the home, and a relative file one in the directory.
-    let cwd = process.cwd.as_ref().map_or_else(|| account.home.clone(), |cwd| account.home.join(cwd));
+    let cwd = process.cwd.as_ref().map_or_else(|| account.home.clone(), |cwd| account.home.join(&**cwd));
 
     let file = match &process.env_file {
-        Some(file) => read_env_file(&cwd.join(file)).map_err(|errno| at(Stage::EnvFile, errno))?,
+        Some(file) => read_env_file(&cwd.join(&**file)).map_err(|errno| at(Stage::EnvFile, errno))?,
         None => Vec::new(),
     };
     let mut env = Environment::of(&account, baseline);
     env.change(&process.env, file, baseline);
 
     let programs = programs(&process.cmd, env.path()).ok_or(at(Stage::Exec, libc::EINVAL))?;
-    let argv = [&process.cmd].into_iter().chain(&process.args).map(|argument| CString::new(argument.as_str()));
+    let arguments = process.args.iter().map(String::as_str);
+    let argv = iter::once(&*process.cmd).chain(arguments).map(CString::new);
     Ok(Launch {
         service: spec.id.clone(),
         run,
@@ -269,7 +271,7 @@ mod tests {
         fs::write(dir.path().join("bad"), "A\n").unwrap();
         let with = |file: &str| {
             prepared(|process| {
-                process.cwd = Some(dir.path().to_owned());
+                process.cwd = dir.path().to_str().map(Into::into);
                 process.env_file = Some(file.into());
             })
         };

@@ -1,7 +1,6 @@
 //! Every key of a conf: what it takes, what it refuses, what it means.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +97,7 @@ fn process_keys() {
     check(r#""args":["", "a b", "$HOME"]"#, |s| s.process.args = vec!["".into(), "a b".into(), "$HOME".into()]);
     check(r#""cwd":"/srv""#, |s| s.process.cwd = Some("/srv".into()));
     check(r#""env_file":"/etc/x.env""#, |s| s.process.env_file = Some("/etc/x.env".into()));
-    check(r#""env_file":"x.env""#, |s| s.process.env_file = Some(PathBuf::from("x.env")));
+    check(r#""env_file":"x.env""#, |s| s.process.env_file = Some("x.env".into()));
     check(r#""env":{"A":"b","C":null,"ä b":""}"#, |s| {
         let pair = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
         s.process.env.service = [pair("A", Some("b")), pair("C", None), pair("ä b", Some(""))].into();

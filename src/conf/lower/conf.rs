@@ -1,7 +1,5 @@
 //! A conf as a whole.
 
-use std::sync::Arc;
-
 use jsonc_parser::ast::{Object, Value};
 
 use super::logs::LogsDraft;
@@ -54,26 +52,6 @@ pub(in crate::conf) struct Draft {
     restart: RestartDraft,
     stop: StopDraft,
     logs: LogsDraft,
-}
-
-/// What confs that say nothing of it have in common: it is in memory once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::conf) struct Common {
-    restart: Arc<RestartSpec>,
-    logs: Arc<LogsSpec>,
-}
-
-impl Common {
-    /// Of these settings.
-    pub(in crate::conf) fn of(settings: &Settings) -> Self {
-        let Draft { restart, logs, .. } = settings.defaults.clone();
-        Self { restart: restart.finish(RestartSpec::default()).into(), logs: logs.finish(LogsSpec::default()).into() }
-    }
-}
-
-/// A value as it is in memory already, if it is that one.
-fn shared<T: PartialEq>(value: T, common: &Arc<T>) -> Arc<T> {
-    if value == **common { Arc::clone(common) } else { Arc::new(value) }
 }
 
 fn read(object: &Object<'_>, reading: &mut Reading<'_, '_>) -> Draft {
@@ -138,15 +116,15 @@ impl Draft {
 
     /// The spec, with the defaults of [`ServiceSpec::new`]; `None` where there is no command.
     fn finish(self, id: &ServiceId, settings: &Settings, origin: Origin) -> Option<ServiceSpec> {
-        let (plain, common) = (ServiceSpec::new(id.clone(), self.cmd?), &settings.common);
+        let plain = ServiceSpec::new(id.clone(), self.cmd?);
         Some(ServiceSpec {
             name: self.name.filter(|name| name != id.as_str()),
             id: plain.id,
             enabled: self.enabled.unwrap_or(plain.enabled),
             process: self.process.finish(plain.process, self.args, &self.logs, settings),
-            restart: shared(self.restart.finish(RestartSpec::default()), &common.restart),
+            restart: self.restart.finish(RestartSpec::default()).into(),
             stop: self.stop.finish(plain.stop),
-            logs: shared(self.logs.finish(LogsSpec::default()), &common.logs),
+            logs: self.logs.finish(LogsSpec::default()).into(),
             origin,
         })
     }

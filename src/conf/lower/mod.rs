@@ -11,4 +11,4 @@ mod restart;
 mod stop;
 
 pub use conf::lower;
-pub(super) use conf::{Common, Draft, read_defaults};
+pub(super) use conf::{Draft, read_defaults};

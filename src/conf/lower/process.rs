@@ -1,7 +1,6 @@
 //! What concerns the process itself: directory, environment, user, limits.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
@@ -17,9 +16,9 @@ use crate::model::{Bound, EnvChange, Limit, ProcessSpec, Resource};
 /// What is written of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ProcessDraft {
-    cwd: Option<PathBuf>,
+    cwd: Option<String>,
     env: BTreeMap<String, Option<String>>,
-    env_file: Option<PathBuf>,
+    env_file: Option<String>,
     user: Option<String>,
     group: Option<String>,
     umask: Option<u32>,
@@ -30,9 +29,9 @@ impl ProcessDraft {
     pub(super) fn take(&mut self, field: Field<'_, '_>, reading: &mut Reading<'_, '_>) {
         let problems = &mut reading.problems;
         match field.key.name {
-            "cwd" => self.cwd = field.text(problems).map(PathBuf::from),
+            "cwd" => self.cwd = field.text(problems),
             "env" => self.env = field.variables(problems).unwrap_or_default(),
-            "env_file" => self.env_file = field.text(problems).map(PathBuf::from),
+            "env_file" => self.env_file = field.text(problems),
             "user" => self.user = user(field, reading),
             "group" => self.group = group(field, reading),
             "umask" => self.umask = field.parsed(umask, problems),
@@ -68,11 +67,11 @@ impl ProcessDraft {
         ProcessSpec {
             cmd: plain.cmd,
             args: args.unwrap_or(plain.args),
-            cwd: self.cwd.or(plain.cwd),
+            cwd: self.cwd.map(Arc::from).or(plain.cwd),
             env: EnvChange { herd: Arc::clone(&settings.env), service: self.env },
-            env_file: self.env_file.or(plain.env_file),
-            user: self.user.or(plain.user),
-            group: self.group.or(plain.group),
+            env_file: self.env_file.map(Arc::from).or(plain.env_file),
+            user: self.user.map(Arc::from).or(plain.user),
+            group: self.group.map(Arc::from).or(plain.group),
             umask: self.umask.or(plain.umask),
             limits: self.limits,
             stderr: stderr.unwrap_or(plain.stderr),

@@ -7,6 +7,10 @@ use std::time::Duration;
 use super::{NotesError, Text};
 use crate::model::ServiceId;
 
+/// How long the thread waits after a first call for what comes next. A death is followed by a launch, which would have to
+/// share two processors with this thread; so they are written together, after it. Whoever waits for the writing is not kept.
+const BREATH: Duration = Duration::from_millis(1);
+
 /// The newest state of each service that has changed; none of one that is gone.
 pub(super) type Newest = HashMap<ServiceId, Option<State>>;
 
@@ -27,6 +31,13 @@ pub(super) struct Turn {
     pub(super) waiters: Vec<Waiter>,
     /// Whether this is the last one.
     pub(super) last: bool,
+}
+
+/// Whether a call can wait for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    None,
+    Now,
 }
 
 /// What waits for the thread. A map, not a row of changes: a disk that hangs for a day costs no more memory than the services
@@ -67,7 +78,7 @@ impl Queue {
         let mut waiting = self.lock();
         // What it was before is let go of after the lock: it takes time, too.
         let _before = waiting.newest.insert(service, state);
-        self.call(waiting);
+        self.call(waiting, Haste::None);
     }
 
     /// Has somebody told how the writing of all that was left up to now went.
@@ -76,7 +87,7 @@ impl Queue {
         // Without a thread the waiter is let go of, which tells as much.
         if !waiting.over {
             waiting.waiters.push(waiter);
-            self.call(waiting);
+            self.call(waiting, Haste::Now);
         }
     }
 
@@ -84,7 +95,7 @@ impl Queue {
     pub(super) fn end(&self) {
         let mut waiting = self.lock();
         waiting.last = true;
-        self.call(waiting);
+        self.call(waiting, Haste::Now);
     }
 
     /// Waits for a call, or for `patience` where there is one, and takes what is there.
@@ -98,6 +109,11 @@ impl Queue {
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
         };
+        let breathe = |waiting: &mut Waiting| waiting.waiters.is_empty() && !waiting.last;
+        if waiting.called {
+            let waited = self.more.wait_timeout_while(waiting, BREATH, breathe);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         (waiting.asleep, waiting.called) = (false, false);
         Turn {
             newest: std::mem::take(&mut waiting.newest),
@@ -116,8 +132,9 @@ impl Queue {
     }
 
     /// Wakes the thread, if it sleeps and nobody has yet: a system call that a storm makes once, not for every note.
-    fn call(&self, mut waiting: MutexGuard<'_, Waiting>) {
-        let wake = !std::mem::replace(&mut waiting.called, true) && waiting.asleep;
+    fn call(&self, mut waiting: MutexGuard<'_, Waiting>, haste: Haste) {
+        let first = !std::mem::replace(&mut waiting.called, true);
+        let wake = waiting.asleep && (first || haste == Haste::Now);
         // First, or it would wake up only to wait for the lock.
         drop(waiting);
         if wake {

@@ -1,9 +1,11 @@
 //! The children of a process, by number (proc_pid_task(5), `children`).
 #![expect(unsafe_code, reason = "nix has no prctl(2) in the features that are used")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::super::stat;
 
@@ -43,12 +45,26 @@ pub(super) fn children_of(pid: u32) -> io::Result<Vec<u32>> {
 /// # Errors
 /// As [`children_of`].
 pub(super) fn handed_over() -> io::Result<Vec<u32>> {
-    children_of_thread(Path::new(&format!("/proc/self/task/{}", std::process::id())))
+    // Kept open: it is read at every end of a service, also when no descriptor is left.
+    static LIST: OnceLock<File> = OnceLock::new();
+    let thread = || format!("/proc/self/task/{}", std::process::id());
+    let list = match LIST.get() {
+        Some(list) => list,
+        None => match File::open(Path::new(&thread()).join("children")) {
+            Ok(list) => LIST.get_or_init(|| list),
+            Err(_) => return children_of_thread(Path::new(&thread())),
+        },
+    };
+    let mut start = [0; 512];
+    match list.read_at(&mut start, 0)? {
+        read if read < start.len() => Ok(numbers(&String::from_utf8_lossy(&start[..read]))),
+        _ => children_of_thread(Path::new(&thread())),
+    }
 }
 
 fn children_of_thread(thread: &Path) -> io::Result<Vec<u32>> {
     match fs::read_to_string(thread.join("children")) {
-        Ok(list) => Ok(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),
+        Ok(list) => Ok(numbers(&list)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && thread.join("stat").exists() => {
             Err(io::ErrorKind::Unsupported.into())
         }
@@ -56,6 +72,10 @@ fn children_of_thread(thread: &Path) -> io::Result<Vec<u32>> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+fn numbers(list: &str) -> Vec<u32> {
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The children of a process, found by looking at every process: 20 µs for each that the machine has, so that only a stop

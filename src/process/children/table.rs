@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::run::{Life, Run};
 use super::slots::{Slots, Token};
 use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope};
-use crate::os::{self, Epoll, Flight, Identity, Landing, NotSent, Order, Process, Stacks, Trace};
+use crate::os::{self, Epoll, Flight, Identity, Ignored, Landing, NotSent, Order, Process, Stacks, Trace};
 use crate::process::{Report, Whom};
 
 /// How long until the kernel is asked again to watch a process that it had no memory to watch.
@@ -30,6 +30,7 @@ pub(crate) struct Table {
     epoll: Rc<Epoll>,
     end_by: EndBy,
     stacks: Stacks,
+    ignored: Ignored,
     launch_limit: Duration,
     runs: Slots<Run>,
     by_id: HashMap<RunId, Token>,
@@ -63,6 +64,11 @@ impl Table {
             epoll,
             end_by,
             stacks: Stacks::default(),
+            ignored: match end_by {
+                // A process of others may change what it ignores at any time.
+                EndBy::Pidfd => Ignored::default(),
+                EndBy::Sigchld => Ignored::now(),
+            },
             launch_limit,
             runs: Slots::new(),
             by_id: HashMap::new(),
@@ -91,7 +97,8 @@ impl Table {
             log::error!("{id:?} was launched before; it is not launched again");
             return false;
         }
-        let Self { epoll, stacks, runs, by_pid, end_by, .. } = self;
+        let Self { epoll, stacks, runs, by_pid, end_by, ignored, .. } = self;
+        let trace = Trace { ignored: *ignored, ..trace };
         let token = runs.insert_with(|token| {
             let flight = order.and_then(|order| begin(&order, stacks, trace, epoll, token));
             let life = match flight {
