@@ -17,7 +17,7 @@ use super::run_table::{Record, RunTable};
 use super::slots::Slots;
 use super::trees::Trees;
 use super::wire::{Act, Incoming, Memo, Outgoing, Report, Request, Run, Slot, Step, Stop, Tell, Welcome};
-use crate::model::{Ending, RunId};
+use crate::model::{Ending, RunId, StopScope};
 use crate::os::Epoll;
 use crate::process::LAUNCH_LIMIT;
 use crate::process::children::{EndBy, Table};
@@ -113,7 +113,8 @@ impl Pair {
         let service = format!("s{service}").parse().unwrap();
         let place = self.records.claim(&service).unwrap();
         let run = RunId { herd: HERD, number: self.runs };
-        let record = Record { place, service, run, uid: 0, pid: None, identity: None, ended: None };
+        let scope = StopScope::Tree;
+        let record = Record { place, service, run, uid: 0, pid: None, identity: None, ended: None, scope };
         self.slots.adopt(record, Evidence::Ended(Ending::Exited(7)));
     }
 

@@ -24,6 +24,7 @@ mod preflight;
 mod run;
 mod run_table;
 mod slots;
+mod strays;
 mod take_over;
 mod trees;
 mod watch;

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::layout::{CELL, Cells, Damaged, Head, Run};
-use crate::model::{Ending, RunId, ServiceId};
+use crate::model::{Ending, RunId, ServiceId, StopScope};
 use crate::os::{GRAIN, Identity, PidWord, SharedFile};
 
 /// The run table, open. Of one file there is one at a time: the lock of the state directory sees to that.
@@ -55,6 +55,8 @@ pub(crate) struct Record {
     pub(crate) identity: Option<Identity>,
     /// How it ended, if that was known.
     pub(crate) ended: Option<Ending>,
+    /// What ends with its main process.
+    pub(crate) scope: StopScope,
 }
 
 /// What was in a table.
@@ -162,9 +164,19 @@ impl RunTable {
     }
 
     /// A run begins: the record is its own before there is a process. The word takes the number of the process, before
-    /// that runs.
+    /// that runs. What ends with it is its whole tree, until [`Self::rescope`] says otherwise.
     pub(crate) fn begin(&self, place: &Place, run: RunId, uid: u32) -> PidWord {
         self.cells.begin(place.at, run, uid)
+    }
+
+    /// This is what ends with the main process of a run. Of a run that is not in this record any more nothing is said.
+    pub(crate) fn rescope(&self, place: &Place, run: RunId, scope: StopScope) {
+        self.cells.rescope(place.at, run, scope);
+    }
+
+    /// The user that the run of a record was to be launched as.
+    pub(crate) fn uid(&self, place: &Place, run: RunId) -> Option<u32> {
+        self.cells.run(place.at).filter(|known| known.run == run).map(|known| known.uid)
     }
 
     /// The process has been made.
@@ -213,8 +225,8 @@ impl RunTable {
             let place = Place { at: self.end, cells };
             self.end += cells * CELL;
             match service.and_then(|service| Some((service, self.cells.run(place.at)?))) {
-                Some((service, Run { run, uid, pid, identity, ended })) => {
-                    records.push(Record { place, service, run, uid, pid, identity, ended });
+                Some((service, Run { run, uid, pid, identity, ended, scope })) => {
+                    records.push(Record { place, service, run, uid, pid, identity, ended, scope });
                 }
                 // Nobody remembers a record without a run: whoever needs one claims it.
                 None => self.release(place),

@@ -61,6 +61,8 @@ struct Slot {
     /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
     in_leaf: bool,
     began: u64,
+    /// Its run was launched by an earlier keeper: what descends from it does not come to this one.
+    foreign: bool,
     /// Processes in its leaf that the kernel had killed for want of memory by then.
     oom_kills: u64,
     /// Its record in the run table, from its first launch on.
@@ -76,9 +78,9 @@ impl Slots {
 
     /// Takes over the run of a record that an earlier keeper left.
     pub(super) fn adopt(&mut self, record: Record, evidence: Evidence) {
-        let Record { place, service, run, pid, .. } = record;
-        let in_leaf = pid.is_some_and(|pid| self.trees.is_in_leaf(&service, pid.unsigned_abs()));
-        let service = self.slot(service.as_str());
+        let Record { place, service: id, run, uid, pid, scope, .. } = record;
+        let in_leaf = pid.is_some_and(|pid| self.trees.is_in_leaf(&id, pid.unsigned_abs()));
+        let service = self.slot(id.as_str());
         self.next_run = self.next_run.max(run.number.saturating_add(1));
         if let (None, Evidence::Gone) = (pid, &evidence) {
             // The kernel stores the number before the process does anything: this one was never made. Whoever decided it
@@ -92,20 +94,25 @@ impl Slots {
         let ending = match evidence {
             Evidence::Alive(fd) => {
                 let process = Process::foreign(pid.unwrap_or_default(), fd);
-                self.table.adopt(run, StopScope::Tree, process);
+                self.table.adopt(run, scope, process);
                 None
             }
             Evidence::Ended(ending) => Some(ending),
             Evidence::Gone | Evidence::NotYet => Some(Ending::Lost),
         };
         if let Some(ending) = ending {
-            self.table.bury(run, StopScope::Tree, ending);
+            self.table.bury(run, scope, ending);
+            if pid.is_some() && scope == StopScope::Tree {
+                // Nobody has looked for what it left, or the last one did not come to the end of it.
+                self.table.hold(run);
+                self.trees.seek(run, &id, uid);
+            }
         }
         self.owners.insert(run, Rc::clone(&service));
         if let Some(slot) = self.slots.get_mut(&service) {
             slot.runs.push(run);
             slot.place = Some(place);
-            slot.in_leaf = in_leaf;
+            (slot.in_leaf, slot.foreign) = (in_leaf, true);
         }
     }
 
@@ -139,7 +146,7 @@ impl Slots {
     /// All that have ended are reaped first, since what they leave behind is this process's own from then on: one look is
     /// enough for all of them where there is nothing.
     pub(super) fn clear(&mut self) {
-        let Self { table, slots, owners, trees, .. } = self;
+        let Self { table, records, slots, owners, trees, .. } = self;
         let mut nobody_left = false;
         while let Some((run, scope)) = table.next_ended() {
             let Some(service) = owners.get(&run) else { continue };
@@ -150,6 +157,12 @@ impl Slots {
                 table.amend(run, Ending::OomKilled);
             }
             if scope == StopScope::Main {
+                continue;
+            }
+            if slot.foreign && !slot.in_leaf {
+                let uid = slot.place.as_ref().and_then(|place| records.uid(place, run));
+                trees.seek(run, &id, uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw()));
+                table.hold(run);
                 continue;
             }
             let known = |pid| table.knows(pid);
@@ -271,7 +284,7 @@ impl Slots {
             && let Ok(id) = service.parse()
         {
             // What has left the group, too, and before the main process gives its children away.
-            self.trees.kill(&id, slot.in_leaf, self.table.number(run));
+            self.trees.kill(&id, slot.in_leaf, self.table.process(run));
         }
         self.table.signal(run, signal, whom);
     }
@@ -311,7 +324,13 @@ impl Slots {
             Act::Signal { run, signal, tree } => {
                 self.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
             }
-            Act::Rescope { run, tree } => self.table.rescope(run.into(), frames::scope(tree)),
+            Act::Rescope { run, tree } => {
+                let (run, scope) = (run.into(), frames::scope(tree));
+                self.table.rescope(run, scope);
+                if let Some(place) = self.slots.get(service).and_then(|slot| slot.place.as_ref()) {
+                    self.records.rescope(place, run, scope);
+                }
+            }
             Act::Examine(run) => _ = self.table.examine(run.into()),
         }
         Ok(())
@@ -353,7 +372,7 @@ impl Slots {
         let leaf = if wants_leaf { self.leaf(service) } else { None };
         let Self { table, records, lock, slots, owners, next_run, .. } = self;
         let Some(slot) = slots.get_mut(service) else { return Ok(()) };
-        (slot.in_leaf, slot.began) = (leaf.is_some(), ticks());
+        (slot.in_leaf, slot.began, slot.foreign) = (leaf.is_some(), ticks(), false);
         slot.oom_kills = leaf.as_ref().and_then(Leaf::oom_kills).unwrap_or(0);
         let room = slot.make_room(service, table, records);
         slot.runs.push(run);
@@ -362,11 +381,10 @@ impl Slots {
         match room.and(slot.place.as_ref().ok_or(REFUSED)) {
             Ok(place) => {
                 let uid = order.ids.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |ids| ids.uid);
-                let trace = Trace {
-                    number: Some(records.begin(place, run, uid)),
-                    lock: Some(lock.as_fd()),
-                    leaf: leaf.as_ref().map(AsFd::as_fd),
-                };
+                let number = records.begin(place, run, uid);
+                records.rescope(place, run, scope);
+                let trace =
+                    Trace { number: Some(number), lock: Some(lock.as_fd()), leaf: leaf.as_ref().map(AsFd::as_fd) };
                 table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
             }
             Err(error) => {

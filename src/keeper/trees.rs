@@ -1,22 +1,24 @@
 //! What belongs to a run besides its main process: found, ended, and waited for.
 //!
 //! With a leaf all of it is in there. Without one, what has outlived its parents has become this process's own child, and
-//! is told by the marks that it has inherited; what made a group or session of its own is found so, too.
+//! is told by the marks that it has inherited; what made a group or session of its own is found so, too. A run that an
+//! earlier keeper launched has left nothing to this process: what is left of it is looked for among all (`strays.rs`).
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::lines::with_causes;
+use super::strays::Strays;
 use crate::model::{RunId, ServiceId};
-use crate::os::Epoll;
 use crate::os::cgroup::{Leaf, Occupancy, Place};
 use crate::os::tree::{Kin, Known, Orphan, attribute, kill_tree, orphans};
+use crate::os::{Epoll, Process};
 
-/// Numbers of epoll from here on are of leaves that are being cleared.
+/// Numbers of epoll from here on are of leaves that are being cleared, and of processes of others that are ending.
 pub(super) const CLEARING: u64 = 1 << 63;
 /// How long what was sent KILL may take to end before a run counts as ended all the same.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,6 +34,7 @@ pub(super) struct Trees {
     /// compares how often the parent's cgroup and the child's were killed. So it is made anew for the next launch.
     killed: RefCell<HashSet<ServiceId>>,
     clearing: Vec<Clearing>,
+    strays: Strays,
     next: u64,
     /// What the log has said of the net, once.
     said: bool,
@@ -58,8 +61,17 @@ enum Left {
     Leaf(Occupancy),
     /// These processes, which this process reaps.
     Processes(HashSet<u32>),
+    /// These processes, which others reap, by their numbers in epoll.
+    Strays(HashMap<u64, Kin>),
     /// Nobody knows: the machine is out of something that it takes to look.
     Unseen,
+}
+
+impl Clearing {
+    /// Whether epoll tells of it by this number.
+    fn is_told_by(&self, number: u64) -> bool {
+        self.number == number || matches!(&self.left, Left::Strays(left) if left.contains_key(&number))
+    }
 }
 
 /// A run whose main process has ended.
@@ -78,6 +90,7 @@ impl Trees {
             leaves: Leaves::Untried,
             killed: RefCell::default(),
             clearing: Vec::new(),
+            strays: Strays::new(herd),
             next: CLEARING,
             said: false,
         }
@@ -146,8 +159,14 @@ impl Trees {
         true
     }
 
+    /// The next call of [`Self::expire`] ends all that is left of a run that an earlier keeper launched as this user. Until
+    /// it gives the run back, the run has not ended.
+    pub(super) fn seek(&mut self, run: RunId, service: &ServiceId, uid: u32) {
+        self.strays.seek(run, service, uid);
+    }
+
     /// Kills the whole tree of a living run.
-    pub(super) fn kill(&self, service: &ServiceId, in_leaf: bool, main: Option<u32>) {
+    pub(super) fn kill(&self, service: &ServiceId, in_leaf: bool, main: Option<&Process>) {
         if let (Leaves::Usable(place), true) = (&self.leaves, in_leaf)
             && let Ok(Some(leaf)) = place.existing(service)
             && leaf.kill().is_ok()
@@ -155,19 +174,28 @@ impl Trees {
             self.killed.borrow_mut().insert(service.clone());
             return;
         }
-        // Its main process has a number that is nobody else's as long as it is not reaped.
-        let Some(main) = main.and_then(|pid| Kin::open(pid).ok()) else { return };
+        let Some(main) = main.and_then(|process| Kin::of(process).ok()) else { return };
         kill_tree(vec![main], Vec::new);
     }
 
-    /// A leaf that is being cleared has changed: the run that has ended by that.
+    /// A leaf that is being cleared has changed, or somebody else's process has ended: the run that has ended by that.
     pub(super) fn happened(&mut self, number: u64) -> Option<RunId> {
-        let at = self.clearing.iter().position(|clearing| clearing.number == number)?;
-        let Left::Leaf(occupancy) = &mut self.clearing.get_mut(at)?.left else { return None };
-        if occupancy.is_populated().unwrap_or(false) {
-            return None;
+        let at = self.clearing.iter().position(|clearing| clearing.is_told_by(number))?;
+        match &mut self.clearing.get_mut(at)?.left {
+            Left::Leaf(occupancy) => {
+                if occupancy.is_populated().unwrap_or(false) {
+                    return None;
+                }
+                self.epoll.remove(occupancy.as_fd());
+            }
+            Left::Strays(left) => {
+                left.remove(&number).into_iter().for_each(|stray| self.epoll.remove(stray.as_fd()));
+                if !left.is_empty() {
+                    return None;
+                }
+            }
+            Left::Processes(_) | Left::Unseen => return None,
         }
-        self.epoll.remove(occupancy.as_fd());
         Some(self.clearing.swap_remove(at).run)
     }
 
@@ -175,14 +203,34 @@ impl Trees {
     pub(super) fn reaped(&mut self, pid: u32) -> Option<RunId> {
         let of = |clearing: &mut Clearing| match &mut clearing.left {
             Left::Processes(left) => left.remove(&pid) && left.is_empty(),
-            Left::Leaf(_) | Left::Unseen => false,
+            Left::Leaf(_) | Left::Strays(_) | Left::Unseen => false,
         };
         let at = self.clearing.iter_mut().position(of)?;
         Some(self.clearing.swap_remove(at).run)
     }
 
-    /// Runs of which nothing more is waited for.
+    /// Looks for what is left of runs that are sought. Gives back those of which nothing more is waited for.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<RunId> {
+        let mut over = self.give_up_what_lasts(now);
+        for (sought, strays) in self.strays.expire(now) {
+            if strays.is_empty() {
+                over.push(sought.run);
+                continue;
+            }
+            let left: HashMap<u64, Kin> = (self.next + 1..).zip(strays).collect();
+            for (number, stray) in &left {
+                // An error leaves the deadline.
+                let _ = self.epoll.add_readable(stray.as_fd(), *number);
+            }
+            self.next += left.len() as u64 + 1;
+            let (number, until) = (self.next, Instant::now() + PATIENCE);
+            let (run, service, left) = (sought.run, sought.service, Left::Strays(left));
+            self.clearing.push(Clearing { number, run, service, left, until });
+        }
+        over
+    }
+
+    fn give_up_what_lasts(&mut self, now: Instant) -> Vec<RunId> {
         let (over, going_on) = std::mem::take(&mut self.clearing).into_iter().partition(|one| one.until <= now);
         self.clearing = going_on;
         let over: Vec<Clearing> = over;
@@ -198,6 +246,7 @@ impl Trees {
                 return (!left).then_some(run);
             }
             Left::Leaf(occupancy) => self.epoll.remove(occupancy.as_fd()),
+            Left::Strays(left) => left.values().for_each(|stray| self.epoll.remove(stray.as_fd())),
             Left::Processes(_) => {}
         }
         log::error!("{service}: some of its tree does not end after KILL");
@@ -205,7 +254,7 @@ impl Trees {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.clearing.iter().map(|clearing| clearing.until).min()
+        self.clearing.iter().map(|clearing| clearing.until).chain(self.strays.due()).min()
     }
 
     /// A service has left the herd.

@@ -76,7 +76,7 @@ fn read_once(pid: i32) -> io::Result<Option<Mark>> {
 }
 
 /// The user whose process it is (proc_pid_status(5)).
-fn real_uid(pid: i32) -> io::Result<Option<u32>> {
+pub(super) fn real_uid(pid: i32) -> io::Result<Option<u32>> {
     let status = std::fs::read(format!("/proc/{pid}/status"))?;
     let status = String::from_utf8_lossy(&status);
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));

@@ -426,6 +426,13 @@ pub(crate) fn lives(pid: Pid) -> bool {
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| !text.is_empty())
 }
 
+/// Waits until a process is gone or a zombie.
+pub(crate) fn gone(pid: Pid) {
+    while lives(pid) {
+        std::thread::yield_now();
+    }
+}
+
 /// Whether this is root; where a scenario needs that, it says so and is passed over.
 pub(crate) fn is_root(scenario: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::herd::{Herd, finish, is_there, lives, sh, sleeper, with};
+use crate::herd::{Herd, finish, gone, is_there, lives, sh, sleeper, with};
 
 /// Whose death is survived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +52,6 @@ fn pause(herd: &Herd) {
 
 fn kill_service(herd: &Herd, id: &str) {
     kill(herd.pid_of(id), Signal::SIGKILL).unwrap();
-}
-
-/// Waits until a process is gone or a zombie.
-fn gone(pid: Pid) {
-    while lives(pid) {
-        std::thread::yield_now();
-    }
 }
 
 #[test]

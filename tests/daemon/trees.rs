@@ -1,12 +1,14 @@
 //! What a service leaves behind ends with it, wherever it went: by its cgroup, or caught by a subreaper.
 
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::herd::{Herd, lives, sh, sleeper, with};
+use crate::herd::{BINARY, Herd, gone, is_root, is_there, lives, sh, sleeper, with};
 
 /// Starts a grandchild that has a session of its own, no variable, and no parent that lives; then waits for ever.
 const ESCAPER: &str = "setsid sh -c 'setsid env -i /bin/sh -c \"echo \\$\\$ >> escaped; trap : TERM; while :; do sleep 1000; done\" & exit' & \
@@ -119,5 +121,198 @@ fn a_leaf_that_was_killed_is_good_for_the_next_run() {
     );
     let level = herd.service("tree")["tree"].clone();
     assert!(level == "cgroup" || level == "subreaper", "{level}");
+    assert_eq!(herd.end(), Some(0));
+}
+
+/// Herds without cgroups that lose their keeper, or both processes, when they are told to.
+fn without_a_keeper(scenario: impl Fn(Herd, fn(&mut Herd))) {
+    let both = |herd: &mut Herd| {
+        herd.kill_all();
+        herd.start();
+    };
+    for kill in [Herd::kill_keeper, both] {
+        let herd = Herd::new();
+        herd.file("herder.json", "{\"cgroup\": \"off\"}");
+        scenario(herd, kill);
+    }
+}
+
+/// As [`ESCAPER`]; a run that meets what an earlier one left says so.
+fn meeting_escaper() -> Value {
+    sh(&format!("for old in $(cat escaped); do kill -0 $old && echo $old >> met; done; {ESCAPER}"))
+}
+
+#[test]
+fn what_escaped_under_an_earlier_keeper_ends_before_the_next_run_begins() {
+    without_a_keeper(|mut herd, kill_keeper| {
+        herd.conf("tree", &meeting_escaper());
+        herd.start();
+        herd.lines("up", 1);
+        let first = escaped(&herd, 1);
+        herd.until_state("tree", "running");
+        kill_keeper(&mut herd);
+        herd.until_state("tree", "running");
+        assert!(lives(first), "the keeper's death is no reason");
+        kill(herd.pid_of("tree"), Signal::SIGKILL).unwrap();
+        herd.lines("up", 2);
+        assert!(!lives(first));
+        assert_eq!(herd.lines_now("met"), Vec::<String>::new());
+        herd.until("tree", "came back", |service| service["restarts"] == 1 && service["state"] == "running");
+        assert_eq!(herd.end(), Some(0));
+    });
+}
+
+#[test]
+fn a_stop_reaches_what_escaped_under_keepers_before_the_last() {
+    without_a_keeper(|mut herd, kill_keeper| {
+        herd.conf("tree", &sh(ESCAPER));
+        herd.conf("other", &sh(&ESCAPER.replace("escaped", "others").replace("up", "others-up")));
+        herd.start();
+        herd.lines("up", 1);
+        herd.lines("others-up", 1);
+        let (grandchild, other) = (escaped(&herd, 1), Pid::from_raw(herd.lines("others", 1)[0].parse().unwrap()));
+        for _ in 0..2 {
+            ["tree", "other"].map(|id| herd.until_state(id, "running"));
+            kill_keeper(&mut herd);
+        }
+        herd.until_state("tree", "running");
+        // By the end of an upgrade it is still another keeper's run.
+        herd.done("upgrade");
+        herd.done("stop tree");
+        assert!(!lives(grandchild), "stop means stopped");
+        assert!(lives(other), "another service's");
+        assert_eq!(herd.end(), Some(0));
+        assert!(!lives(other));
+    });
+}
+
+#[test]
+fn what_a_run_left_that_ended_without_a_daemon_ends_before_the_next_one_begins() {
+    let mut herd = Herd::new();
+    herd.file("herder.json", "{\"cgroup\": \"off\"}");
+    herd.conf("tree", &meeting_escaper());
+    herd.start();
+    herd.lines("up", 1);
+    let first = escaped(&herd, 1);
+    herd.until_state("tree", "running");
+    let main = herd.pid_of("tree");
+    herd.kill_all();
+    kill(main, Signal::SIGKILL).unwrap();
+    gone(main);
+    assert!(lives(first));
+    herd.start();
+    herd.lines("up", 2);
+    assert!(!lives(first));
+    assert_eq!(herd.lines_now("met"), Vec::<String>::new());
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn under_scope_main_it_lives_on_whoever_looks() {
+    let mut herd = Herd::new();
+    herd.file("herder.json", "{\"cgroup\": \"off\"}");
+    herd.conf("from-birth", &with(sh(ESCAPER), json!({"stop": {"scope": "main"}})));
+    let later = sh(&ESCAPER.replace("escaped", "laters").replace("up", "laters-up"));
+    herd.conf("later", &later);
+    herd.start();
+    herd.lines("up", 1);
+    herd.lines("laters-up", 1);
+    let grandchildren = [escaped(&herd, 1), Pid::from_raw(herd.lines("laters", 1)[0].parse().unwrap())];
+    let mains = ["from-birth", "later"].map(|id| {
+        herd.until_state(id, "running");
+        herd.pid_of(id)
+    });
+    herd.conf("later", &with(later, json!({"stop": {"scope": "main"}})));
+    herd.done("reload");
+    herd.kill_all();
+    for main in mains {
+        kill(main, Signal::SIGKILL).unwrap();
+        gone(main);
+    }
+    herd.start();
+    herd.lines("up", 2);
+    herd.lines("laters-up", 2);
+    for grandchild in grandchildren {
+        assert!(lives(grandchild));
+        kill(grandchild, Signal::SIGKILL).unwrap();
+    }
+    let second = [escaped(&herd, 2), Pid::from_raw(herd.lines("laters", 2)[1].parse().unwrap())];
+    assert_eq!(herd.end(), Some(0));
+    second.map(|grandchild| kill(grandchild, Signal::SIGKILL).unwrap());
+}
+
+/// A process of this test that bears the mark of a service's run, and the user that it has besides root.
+fn marked(herd: &Herd, id: &str, user: Option<u32>) -> Child {
+    let run = herd.service(id)["run"].as_str().unwrap().to_owned();
+    let (name, number) = run.split_once('-').unwrap();
+    let hard = u64::from_str_radix(name, 16).unwrap() | 1 << 63;
+    let mut command = Command::new("prlimit");
+    command.args([&format!("--locks={number}:{hard}"), "sleep", "100000"]);
+    user.into_iter().for_each(|user| _ = command.uid(user));
+    command.spawn().unwrap()
+}
+
+#[test]
+fn only_for_an_earlier_keepers_run_everybody_is_looked_at() {
+    if !is_there("prlimit", "what bears a mark and descends from nobody") {
+        return;
+    }
+    let mut herd = Herd::new();
+    herd.file("herder.json", "{\"cgroup\": \"off\"}");
+    herd.conf("web", &sleeper());
+    herd.start();
+    herd.until_state("web", "running");
+    let mut own = marked(&herd, "web", None);
+    kill(herd.pid_of("web"), Signal::SIGKILL).unwrap();
+    herd.until("web", "came back", |service| service["restarts"] == 1 && service["state"] == "running");
+    assert_eq!(own.try_wait().unwrap(), None, "a run of this keeper's leaves what it leaves to this keeper");
+
+    let (mut earlier, mut others) = (marked(&herd, "web", None), None);
+    if is_root("a stray of another user") {
+        others = Some(marked(&herd, "web", Some(65534)));
+    }
+    herd.kill_keeper();
+    kill(herd.pid_of("web"), Signal::SIGKILL).unwrap();
+    herd.until("web", "came back", |service| service["restarts"] == 2 && service["state"] == "running");
+    assert!(earlier.try_wait().unwrap().is_some(), "it had ended by then");
+    assert_eq!(own.try_wait().unwrap(), None, "another run's mark");
+    if let Some(mut others) = others {
+        assert_eq!(others.try_wait().unwrap(), None, "no user of this run");
+        others.kill().unwrap();
+        others.wait().unwrap();
+    }
+    own.kill().unwrap();
+    own.wait().unwrap();
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_was_started_by_a_service_is_no_leftover_of_it() {
+    let inner = Herd::new();
+    inner.file("herder.json", "{\"cgroup\": \"off\"}");
+    inner.conf("inner", &sh(ESCAPER));
+    let (confs, state) = (inner.confs(), inner.state());
+    let begin = format!(
+        "{BINARY} run --detach --config-dir {} --state-dir {} && echo up >> up; exec sleep 100000",
+        confs.display(),
+        state.display()
+    );
+    let mut herd = Herd::new();
+    herd.file("herder.json", "{\"cgroup\": \"off\"}");
+    herd.conf("shell", &sh(&begin));
+    herd.start();
+    herd.lines("up", 1);
+    inner.lines("up", 1);
+    let before = inner.until_state("inner", "running");
+    let (grandchild, daemon) = (escaped(&inner, 1), inner.document()["daemon"]["pid"].clone());
+    herd.kill_all();
+    herd.start();
+    herd.until_state("shell", "running");
+    herd.done("stop shell");
+    let after = (inner.service("inner"), lives(grandchild), inner.document()["daemon"]["pid"].clone());
+    inner.done("shutdown");
+    assert_eq!((&after.0["run"], &after.0["pid"]), (&before["run"], &before["pid"]));
+    assert_eq!((after.1, after.2), (true, daemon));
+    assert!(!lives(grandchild));
     assert_eq!(herd.end(), Some(0));
 }

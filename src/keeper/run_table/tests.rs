@@ -95,6 +95,25 @@ fn a_run_is_found_again_as_far_as_it_had_come() {
 }
 
 #[test]
+fn what_ends_with_a_run_is_found_with_it_and_with_no_other() {
+    let desk = Desk::new();
+    let (mut table, _) = desk.open();
+    let place = table.claim(&id("web")).unwrap();
+    let seen = || desk.after_a_kill().records.into_iter().map(|record| (record.run, record.scope)).next();
+    table.begin(&place, run(7), 33);
+    assert_eq!(seen(), Some((run(7), StopScope::Tree)));
+    table.rescope(&place, run(7), StopScope::Main);
+    assert_eq!(seen(), Some((run(7), StopScope::Main)));
+    assert_eq!((table.uid(&place, run(7)), table.uid(&place, run(8))), (Some(33), None));
+    table.begin(&place, run(8), 33);
+    table.rescope(&place, run(7), StopScope::Main);
+    assert_eq!(seen(), Some((run(8), StopScope::Tree)), "nothing of the run before");
+    table.clear(&place);
+    table.rescope(&place, run(8), StopScope::Main);
+    assert_eq!(seen(), None, "what is over is not begun again");
+}
+
+#[test]
 fn the_next_keeper_goes_on_with_the_places_that_it_finds() {
     let desk = Desk::new();
     let (mut table, _) = desk.open();

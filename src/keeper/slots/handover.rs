@@ -70,6 +70,7 @@ impl Slots {
                 known.conf = slot.conf.into();
                 known.settings = settings;
                 (known.in_leaf, known.began) = (slot.leaf, slot.began);
+                known.foreign = slot.runs.iter().any(|run| run.pidfd.is_some());
                 known.runs = runs.into();
                 known.place = place;
             }
@@ -90,6 +91,7 @@ impl Slots {
         let claimed = self.records.claim(&service).inspect_err(|error| log::error!("{service}: {error}"));
         let place = claimed.ok()?;
         self.records.begin(&place, id, nix::unistd::geteuid().as_raw()).store(pid);
+        self.records.rescope(&place, id, frames::scope(run.tree));
         let process = os::open_process(pid).ok().flatten();
         if let Some(identity) = process.and_then(|fd| Identity::of(pid, fd.as_fd()).ok()) {
             self.records.made(&place, pid, identity);

@@ -8,9 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::peer::exit_descriptor;
-#[cfg(test)]
-use super::super::pidfd::Process;
-use super::super::pidfd::{self, NotSent};
+use super::super::pidfd::{self, NotSent, Process};
 use super::children::{children_of, handed_over, scan_for_children_of};
 use super::stat::{self, Facts};
 use crate::model::Signal;
@@ -23,18 +21,17 @@ pub(crate) struct Kin {
 }
 
 impl Kin {
-    /// A child of this process that is not reaped.
+    /// A child of this process that is not reaped, or somebody else's that is held already.
     ///
     /// # Errors
     /// No descriptor is left.
-    #[cfg(test)]
-    pub(crate) fn of(child: &Process) -> io::Result<Self> {
-        // Its number is nobody else's as long as it is not reaped.
-        let fd = match child.fd() {
+    pub(crate) fn of(process: &Process) -> io::Result<Self> {
+        let fd = match process.fd() {
             Some(fd) => fd.try_clone_to_owned()?,
-            None => exit_descriptor(child.pid())?,
+            // Its number is nobody else's as long as it is not reaped.
+            None => exit_descriptor(process.pid())?,
         };
-        Ok(Self { pid: child.pid(), fd })
+        Ok(Self { pid: process.pid(), fd })
     }
 
     /// Whoever has this number now. To be the one that was meant it has to be proved, by facts that are asked after this.
@@ -43,6 +40,14 @@ impl Kin {
     /// Nobody has it (ESRCH), or no descriptor is left.
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         Ok(Self { pid, fd: exit_descriptor(pid)? })
+    }
+
+    /// The same process, held once more.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Ok(Self { pid: self.pid, fd: self.fd.try_clone()? })
     }
 
     /// The number that it has, or had.

@@ -32,11 +32,27 @@ pub(crate) fn limit_mark(run: RunId) -> Option<Limit> {
 
 /// The run of this herd whose mark a process bears.
 pub(super) fn mark(pid: u32, herd: u64) -> Option<RunId> {
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits"));
-    limits.ok().and_then(|limits| of_limits(&limits, herd)).or_else(|| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        of_environment(&environment, herd)
-    })
+    if let Locks::Mark(run) = locks(pid, herd) {
+        return Some(run);
+    }
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    of_environment(&environment, herd)
+}
+
+/// The limit on file locks that a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Locks {
+    /// None, as every process that nobody has given one; or the process is gone.
+    Unlimited,
+    /// One that is no mark of this herd.
+    Limited,
+    /// The mark of this run.
+    Mark(RunId),
+}
+
+/// What the limits of a process say. To read them waits for nobody, whatever the process is doing.
+pub(super) fn locks(pid: u32, herd: u64) -> Locks {
+    fs::read_to_string(format!("/proc/{pid}/limits")).map_or(Locks::Unlimited, |limits| of_limits(&limits, herd))
 }
 
 /// A herd as a hard limit; all ones would be none.
@@ -44,10 +60,14 @@ fn hard(herd: u64) -> Option<u64> {
     Some(herd | TOP).filter(|hard| *hard != u64::MAX)
 }
 
-fn of_limits(limits: &str, herd: u64) -> Option<RunId> {
-    let mut values = limits.lines().find_map(|line| line.strip_prefix(LINE))?.split_whitespace();
-    let (soft, found) = (values.next()?.parse().ok()?, values.next()?.parse::<u64>().ok()?);
-    (hard(herd) == Some(found)).then_some(RunId { herd, number: soft })
+fn of_limits(limits: &str, herd: u64) -> Locks {
+    let line = limits.lines().find_map(|line| line.strip_prefix(LINE)).unwrap_or_default();
+    let mut values = line.split_whitespace().map(str::parse::<u64>);
+    match (values.next(), values.next()) {
+        (Some(Ok(number)), Some(Ok(found))) if hard(herd) == Some(found) => Locks::Mark(RunId { herd, number }),
+        (_, Some(Ok(_))) => Locks::Limited,
+        _ => Locks::Unlimited,
+    }
 }
 
 fn of_environment(environment: &[u8], herd: u64) -> Option<RunId> {
@@ -69,10 +89,11 @@ mod tests {
         };
         assert!(soft <= hard);
         let limits = format!("Limit   Soft Limit  Hard Limit  Units\nMax file locks   {soft}   {hard}   locks\n");
-        assert_eq!(of_limits(&limits, run.herd), Some(run));
-        assert_eq!(of_limits(&limits, 0xab + 1), None);
-        assert_eq!(of_limits("Max file locks   unlimited   unlimited   locks\n", run.herd), None);
-        assert_eq!(of_limits("Max file locks   7   4096   locks\n", run.herd), None);
+        assert_eq!(of_limits(&limits, run.herd), Locks::Mark(run));
+        assert_eq!(of_limits(&limits, 0xab + 1), Locks::Limited);
+        assert_eq!(of_limits("Max file locks   unlimited   unlimited   locks\n", run.herd), Locks::Unlimited);
+        assert_eq!(of_limits("Max file locks   7   4096   locks\n", run.herd), Locks::Limited);
+        assert_eq!(of_limits("", run.herd), Locks::Unlimited);
         assert_eq!(limit_mark(RunId { herd: u64::MAX, number: 7 }), None, "no limit at all is no mark");
     }
 

@@ -9,7 +9,7 @@ use nix::poll::PollFlags;
 
 use super::super::shell::{Shell, alone, wait};
 use super::*;
-use crate::model::{Ending, Resource, RunId, Signal};
+use crate::model::{Bound, Ending, Limit, Resource, RunId, Signal};
 
 /// A main process that goes, a double-forked grandchild in a session of its own, and a child of that in another.
 /// The one that is found by the mark in its environment executes nothing more: meanwhile its environment could not be read.
@@ -162,4 +162,67 @@ fn nobody_is_killed_before_all_are_stopped() {
     assert!(asked > 2);
     shell.all_gone();
     Shell::reap(shell.process);
+}
+
+#[test]
+fn a_stray_is_whose_marks_leave_no_doubt() {
+    let _alone = alone();
+    let (run, uid) = (run(), nix::unistd::getuid().as_raw());
+    let other = RunId { herd: run.herd ^ 1, number: run.number };
+    let next = RunId { herd: run.herd, number: run.number + 1 };
+    let Some(mark) = limit_mark(run) else { return eprintln!("not tried: this process may not set the limit") };
+    let limited = || vec![(Resource::Locks, mark)];
+    let meant = |env: Option<RunId>, limits, sought: (RunId, u32)| {
+        let env = env.map(|run| format!("DHERDER_RUN={run}"));
+        let env: Vec<_> = env.iter().map(String::as_str).collect();
+        let mut shell = Shell::run("echo main $$; exec sleep 60", &env, limits, None).unwrap();
+        let main = shell.number("main");
+        let found = strays(run.herd, |run, uid| (run, uid) == sought).unwrap();
+        let found = match &*found {
+            [] => false,
+            [stray] => stray.run == run && stray.kin.pid() == main,
+            more => panic!("{more:?}"),
+        };
+        shell.process.signal(Signal::KILL).unwrap();
+        wait(shell.process.fd().unwrap(), PollFlags::POLLIN);
+        let left = strays(run.herd, |_, _| true).unwrap();
+        assert!(left.is_empty(), "it has ended, though nobody has reaped it: {left:?}");
+        Shell::reap(shell.process);
+        found
+    };
+    assert!(meant(None, limited(), (run, uid)));
+    assert!(meant(Some(run), limited(), (run, uid)));
+    assert!(!meant(Some(run), limited(), (next, uid)), "another run");
+    assert!(!meant(Some(run), limited(), (run, uid + 1)), "another user");
+    assert!(!meant(Some(other), limited(), (run, uid)), "a herd within a service has marked its own");
+    assert!(!meant(Some(next), limited(), (run, uid)), "two marks of two runs");
+    assert!(!meant(None, Vec::new(), (run, uid)), "no mark");
+    let of_conf = Limit { soft: Bound::At(7), hard: Bound::At(7) };
+    assert!(meant(Some(run), vec![(Resource::Locks, of_conf)], (run, uid)), "the limit was the conf's");
+    assert!(!meant(Some(other), vec![(Resource::Locks, of_conf)], (run, uid)));
+}
+
+#[test]
+fn a_stray_and_what_descends_from_it_is_killed() {
+    let _alone = alone();
+    become_subreaper().unwrap();
+    let run = run();
+    let Some(mark) = limit_mark(run) else { return eprintln!("not tried: this process may not set the limit") };
+    let mut shell = Shell::run(ESCAPING, &[], vec![(Resource::Locks, mark)], None).unwrap();
+    let [main, child, middle, deep] = ["main", "child", "middle", "deep"].map(|word| shell.number(word));
+    let look = || strays(run.herd, |of, _| of == run).unwrap().into_iter().map(|stray| stray.kin);
+    let mut found: Vec<_> = look().map(|kin| kin.pid()).collect();
+    found.sort_unstable();
+    let mut expected = [main, child, middle, deep];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let orphans: Vec<Kin> = look().filter(|kin| kin.pid() != main).collect();
+    let cull = kill_strays(look().filter(|kin| kin.pid() == middle).collect(), Vec::new);
+    assert_eq!((cull.killed, cull.whole), (2, true), "and the one below it");
+    let cull = kill_strays(look().collect(), || look().collect());
+    assert!(cull.whole && cull.killed <= 4, "{cull:?}");
+    shell.all_gone();
+    assert_eq!(look().count(), 0);
+    Shell::reap(shell.process);
+    orphans.into_iter().for_each(reap);
 }

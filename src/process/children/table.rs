@@ -188,7 +188,12 @@ impl Table {
 
     /// The number of a run's main process as long as that is not reaped.
     pub(crate) fn number(&self, run: RunId) -> Option<u32> {
-        self.run(run)?.process().map(Process::pid)
+        self.process(run).map(Process::pid)
+    }
+
+    /// A run's main process as long as that is not reaped.
+    pub(crate) fn process(&self, run: RunId) -> Option<&Process> {
+        self.run(run)?.process()
     }
 
     /// Whether this is the number of a run's main process that is not reaped.
