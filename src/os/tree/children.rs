@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::stat;
+use super::stat::{self, unless_short};
 
 /// Makes what outlives its parents below this process its own children from now on (PR_SET_CHILD_SUBREAPER). It stays so
 /// over exec.
@@ -26,7 +26,7 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
 /// is not there has no children.
 pub(super) fn children_of(pid: u32) -> io::Result<Vec<u32>> {
     let mut children = Vec::new();
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Ok(children) };
+    let Some(threads) = unless_short(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(children) };
     for thread in threads {
         let Ok(thread) = thread else { continue };
         children.extend(children_of_thread(&thread.path())?);

@@ -10,9 +10,11 @@
 //! descends from this daemon, and neither is proof of absence.
 
 use std::fs;
+use std::io;
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::stat::unless_short;
 use crate::model::{Bound, Limit, RunId};
 
 const VARIABLE: &[u8] = b"DHERDER_RUN=";
@@ -31,12 +33,15 @@ pub(crate) fn limit_mark(run: RunId) -> Option<Limit> {
 }
 
 /// The run of this herd whose mark a process bears.
-pub(super) fn mark(pid: u32, herd: u64) -> Option<RunId> {
-    if let Locks::Mark(run) = locks(pid, herd) {
-        return Some(run);
+///
+/// # Errors
+/// No descriptor is left to look with.
+pub(super) fn mark(pid: u32, herd: u64) -> io::Result<Option<RunId>> {
+    if let Locks::Mark(run) = locks(pid, herd)? {
+        return Ok(Some(run));
     }
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    of_environment(&environment, herd)
+    let environment = unless_short(fs::read(format!("/proc/{pid}/environ")))?;
+    Ok(environment.and_then(|environment| of_environment(&environment, herd)))
 }
 
 /// The limit on file locks that a process has.
@@ -51,8 +56,12 @@ pub(super) enum Locks {
 }
 
 /// What the limits of a process say. To read them waits for nobody, whatever the process is doing.
-pub(super) fn locks(pid: u32, herd: u64) -> Locks {
-    fs::read_to_string(format!("/proc/{pid}/limits")).map_or(Locks::Unlimited, |limits| of_limits(&limits, herd))
+///
+/// # Errors
+/// No descriptor is left to look with.
+pub(super) fn locks(pid: u32, herd: u64) -> io::Result<Locks> {
+    let limits = unless_short(fs::read_to_string(format!("/proc/{pid}/limits")))?;
+    Ok(limits.map_or(Locks::Unlimited, |limits| of_limits(&limits, herd)))
 }
 
 /// A herd as a hard limit; all ones would be none.

@@ -1,6 +1,7 @@
 //! What the kernel says of a process in one line (proc_pid_stat(5)).
 
 use std::fs;
+use std::io;
 
 /// Where a process belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +18,31 @@ pub(crate) struct Facts {
     pub(crate) began: u64,
 }
 
-/// The facts of whoever has this number now.
+/// The facts of whoever has this number now, if they can be read.
 pub(super) fn read(pid: u32) -> Option<Facts> {
+    look(pid).ok().flatten()
+}
+
+/// The facts of whoever has this number now; `None` if nobody has.
+///
+/// # Errors
+/// No descriptor or no memory is left to look with.
+pub(super) fn look(pid: u32) -> io::Result<Option<Facts>> {
     // Of a name any byte is allowed, and what is no text is no reason to overlook a process.
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse(&String::from_utf8_lossy(&stat))
+    let stat = unless_short(fs::read(format!("/proc/{pid}/stat")))?;
+    Ok(stat.and_then(|stat| parse(&String::from_utf8_lossy(&stat))))
+}
+
+/// What was read of a process: `None` if it is gone, or may not be looked at.
+///
+/// # Errors
+/// The machine is short of what it takes to look: then nothing is known.
+pub(super) fn unless_short<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 fn parse(stat: &str) -> Option<Facts> {
@@ -46,6 +67,15 @@ mod tests {
         assert_eq!(parse(stat), Some(facts));
         assert_eq!(parse("7 (a) S 10 20"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn who_can_not_be_looked_at_is_not_nobody() {
+        let failed = |errno| unless_short::<()>(Err(io::Error::from_raw_os_error(errno)));
+        assert!(matches!(failed(libc::ENOENT), Ok(None)));
+        assert!(matches!(failed(libc::ESRCH), Ok(None)));
+        assert!(matches!(failed(libc::EACCES), Ok(None)));
+        assert!(failed(libc::EMFILE).is_err());
     }
 
     #[test]
