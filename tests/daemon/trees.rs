@@ -1,14 +1,14 @@
 //! What a service leaves behind ends with it, wherever it went: by its cgroup, or caught by a subreaper.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::herd::{BINARY, Herd, gone, is_root, is_there, lives, sh, sleeper, with};
+use crate::herd::{BINARY, Herd, is_root, is_there, lives, sh, sleeper, with};
 
 /// Starts a grandchild that has a session of its own, no variable, and no parent that lives; then waits for ever.
 const ESCAPER: &str = "setsid sh -c 'setsid env -i /bin/sh -c \"echo \\$\\$ >> escaped; trap : TERM; while :; do sleep 1000; done\" & exit' & \
@@ -137,6 +137,16 @@ fn without_a_keeper(scenario: impl Fn(Herd, fn(&mut Herd))) {
     }
 }
 
+/// Kills a main process that is nobody's child but init's, and waits until init has reaped it. Where init reaps nobody it is
+/// a zombie for ever, which a keeper that finds it takes for its run's process.
+fn kill_unseen(pid: Pid) {
+    kill(pid, Signal::SIGKILL).unwrap();
+    let begun = Instant::now();
+    while kill(pid, None).is_ok() && begun.elapsed() < Duration::from_secs(5) {
+        std::thread::yield_now();
+    }
+}
+
 /// As [`ESCAPER`]; a run that meets what an earlier one left says so. One that has ended and is not reaped has no command
 /// line.
 fn meeting_escaper() -> Value {
@@ -199,8 +209,7 @@ fn what_a_run_left_that_ended_without_a_daemon_ends_before_the_next_one_begins()
     herd.until_state("tree", "running");
     let main = herd.pid_of("tree");
     herd.kill_all();
-    kill(main, Signal::SIGKILL).unwrap();
-    gone(main);
+    kill_unseen(main);
     assert!(lives(first));
     herd.start();
     herd.lines("up", 2);
@@ -227,10 +236,7 @@ fn under_scope_main_it_lives_on_whoever_looks() {
     herd.conf("later", &with(later, json!({"stop": {"scope": "main"}})));
     herd.done("reload");
     herd.kill_all();
-    for main in mains {
-        kill(main, Signal::SIGKILL).unwrap();
-        gone(main);
-    }
+    mains.into_iter().for_each(kill_unseen);
     herd.start();
     herd.lines("up", 2);
     herd.lines("laters-up", 2);
@@ -243,15 +249,41 @@ fn under_scope_main_it_lives_on_whoever_looks() {
     second.iter().for_each(|grandchild| kill(*grandchild, Signal::SIGKILL).unwrap());
 }
 
-/// A process of this test that bears the mark of a service's run, and the user that it has besides root.
-fn marked(herd: &Herd, id: &str, user: Option<u32>) -> Child {
+/// A process of this test that bears the mark of a service's run.
+struct Marked(Child);
+
+impl Marked {
+    fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        // An error says that it has ended.
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The hard limit on file locks that marks the processes of a run.
+fn hard_limit(run: &str) -> u64 {
+    u64::from_str_radix(run.split_once('-').unwrap().0, 16).unwrap() | 1 << 63
+}
+
+/// One with another user than root, where that is asked.
+fn marked(herd: &Herd, id: &str, user: Option<u32>) -> Marked {
     let run = herd.service(id)["run"].as_str().unwrap().to_owned();
-    let (name, number) = run.split_once('-').unwrap();
-    let hard = u64::from_str_radix(name, 16).unwrap() | 1 << 63;
+    let (number, hard) = (run.split_once('-').unwrap().1, hard_limit(&run));
     let mut command = Command::new("prlimit");
     command.args([&format!("--locks={number}:{hard}"), "sleep", "100000"]);
     user.into_iter().for_each(|user| _ = command.uid(user));
-    command.spawn().unwrap()
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let name = format!("/proc/{}/comm", child.id());
+    while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+        std::thread::yield_now();
+    }
+    Marked(child)
 }
 
 #[test]
@@ -267,42 +299,45 @@ fn only_for_an_earlier_keepers_run_everybody_is_looked_at() {
     let mut own = marked(&herd, "web", None);
     kill(herd.pid_of("web"), Signal::SIGKILL).unwrap();
     herd.until("web", "came back", |service| service["restarts"] == 1 && service["state"] == "running");
-    assert_eq!(own.try_wait().unwrap(), None, "a run of this keeper's leaves what it leaves to this keeper");
+    assert!(own.lives(), "a run of this keeper's leaves what it leaves to this keeper");
 
-    let (mut earlier, mut others) = (marked(&herd, "web", None), None);
-    if is_root("a stray of another user") {
-        others = Some(marked(&herd, "web", Some(65534)));
-    }
+    let mut earlier = marked(&herd, "web", None);
+    let mut others = is_root("a stray of another user").then(|| marked(&herd, "web", Some(65534)));
     herd.kill_keeper();
     kill(herd.pid_of("web"), Signal::SIGKILL).unwrap();
     herd.until("web", "came back", |service| service["restarts"] == 2 && service["state"] == "running");
-    assert!(earlier.try_wait().unwrap().is_some(), "it had ended by then");
-    assert_eq!(own.try_wait().unwrap(), None, "another run's mark");
-    if let Some(mut others) = others {
-        assert_eq!(others.try_wait().unwrap(), None, "no user of this run");
-        others.kill().unwrap();
-        others.wait().unwrap();
-    }
-    own.kill().unwrap();
-    own.wait().unwrap();
+    assert!(!earlier.lives());
+    assert!(own.lives(), "another run's mark");
+    assert!(others.as_mut().is_none_or(Marked::lives), "no user of this run");
     assert_eq!(herd.end(), Some(0));
+}
+
+/// Two herds of which nothing runs. What bears the mark of the first can't bear that of the second besides: its number is a
+/// hard limit, and that can only be made lower.
+fn unmarkable() -> [Herd; 2] {
+    let mut herds = [(); 2].map(|()| {
+        let mut herd = Herd::new();
+        herd.file("herder.json", "{\"cgroup\": \"off\"}");
+        herd.conf("web", &sleeper());
+        herd.start();
+        let run = herd.until_state("web", "running")["run"].as_str().unwrap().to_owned();
+        assert_eq!(herd.end(), Some(0));
+        (hard_limit(&run), herd)
+    });
+    herds.sort_unstable_by_key(|(limit, _)| *limit);
+    herds.map(|(_, herd)| herd)
 }
 
 #[test]
 fn a_daemon_that_was_started_by_a_service_is_no_leftover_of_it() {
-    let inner = Herd::new();
-    inner.file("herder.json", "{\"cgroup\": \"off\"}");
+    let [mut herd, inner] = unmarkable();
     inner.conf("inner", &sh(ESCAPER));
-    let (confs, state) = (inner.confs(), inner.state());
-    let begin = format!(
-        "{BINARY} run --detach --config-dir {} --state-dir {} && echo up >> up; exec sleep 100000",
-        confs.display(),
-        state.display()
-    );
-    let mut herd = Herd::new();
-    herd.file("herder.json", "{\"cgroup\": \"off\"}");
-    herd.conf("shell", &sh(&begin));
+    herd.conf("shell", &sh("read line < go; eval \"$line\"; echo up >> up; exec sleep 100000"));
+    let go = herd.fifo("go");
     herd.start();
+    let (confs, state) = (inner.confs(), inner.state());
+    let begin = format!("{BINARY} run --detach --config-dir {} --state-dir {}\n", confs.display(), state.display());
+    std::fs::write(go, begin).unwrap();
     herd.lines("up", 1);
     inner.lines("up", 1);
     let before = inner.until_state("inner", "running");
