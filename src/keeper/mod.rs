@@ -17,6 +17,7 @@ mod handover;
 mod herder;
 mod heritage;
 mod inherit;
+mod leaves;
 mod lines;
 mod link;
 mod notes;

@@ -334,9 +334,8 @@ impl Keeper {
             self.herder_changed();
         } else if self.is_preflight(pid) {
             self.preflight_ended();
-        } else if !self.slots.reap(pid) {
-            // An orphan that became ours; for a child that is long reaped, it does nothing.
-            os::reap_stranger(pid);
+        } else {
+            self.slots.reap(pid);
         }
     }
 

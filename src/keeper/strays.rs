@@ -14,7 +14,8 @@ use crate::os::tree::{Kin, Stray, kill_strays, strays};
 const REST: u32 = 4;
 /// How long until there is another look where one was not possible.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long that may go on before a run counts as ended all the same.
+/// How long that may go on for another reason than that the machine is short of something, before a run counts as ended all
+/// the same.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The runs that have ended and of which something may be left.
@@ -71,7 +72,9 @@ impl Strays {
             Err(error) => {
                 log::warn!("cannot look for what earlier runs have left: {error}; it is tried again");
                 self.rests = ended + LOOK_AGAIN;
-                let given_up = self.sought.extract_if(|_, sought| sought.until <= now);
+                // Who is short of descriptors or memory may have them again; of one without `/proc` nothing is known for ever.
+                let short = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM));
+                let given_up = self.sought.extract_if(|_, sought| !short && sought.until <= now);
                 given_up.map(|(_, sought)| (sought, Vec::new())).collect()
             }
         }

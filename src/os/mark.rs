@@ -69,11 +69,14 @@ enum Environment {
 }
 
 /// The run that the environment of whoever has this number names. To read it may have to wait for that process's memory.
-pub(super) fn run_in_environment(pid: u32) -> Option<RunId> {
-    match environment(pid.cast_signed()) {
-        Ok(Environment::Names(run)) => Some(run),
-        Ok(Environment::Empty | Environment::NamesNone) | Err(_) => None,
-    }
+///
+/// # Errors
+/// Nobody has the number, or its environment may not be read; or no descriptor is left to look with.
+pub(super) fn run_in_environment(pid: u32) -> io::Result<Option<RunId>> {
+    Ok(match environment(pid.cast_signed())? {
+        Environment::Names(run) => Some(run),
+        Environment::Empty | Environment::NamesNone => None,
+    })
 }
 
 fn environment(pid: i32) -> io::Result<Environment> {

@@ -108,10 +108,12 @@ impl Process {
     /// Reaps it if it has ended, after killing what is left of its group where that belongs to it. Gives it back if it
     /// lives.
     ///
-    /// `noted` is told how it ended while there still is a zombie to ask once more.
+    /// `noted` is told how it ended, of a child of ours while there still is a zombie to ask once more.
     pub(crate) fn reap(self, scope: StopScope, noted: impl FnOnce(Ending)) -> Result<Ending, Self> {
         if let (true, Some(fd)) = (self.foreign, &self.fd) {
-            return Ok(end_of_foreign(fd.as_fd(), scope));
+            let ending = end_of_foreign(fd.as_fd(), scope);
+            noted(ending);
+            return Ok(ending);
         }
         match self.ending() {
             Ok(None) => return Err(self),

@@ -83,9 +83,25 @@ impl Stat {
     }
 }
 
-/// Where whoever has this number now belongs.
-pub(super) fn facts(pid: u32) -> Option<Facts> {
-    Stat::read(pid.try_into().ok()?).ok()??.facts()
+/// Where whoever has this number now belongs; `None` if nobody has.
+///
+/// # Errors
+/// No descriptor or no memory is left to look with.
+pub(super) fn facts(pid: u32) -> io::Result<Option<Facts>> {
+    let stat = unless_short(Stat::read(pid.cast_signed()))?.flatten();
+    Ok(stat.and_then(|stat| stat.facts()))
+}
+
+/// What was read of a process: `None` if it is gone, or may not be looked at.
+///
+/// # Errors
+/// The machine is short of what it takes to look: then nothing is known.
+pub(super) fn unless_short<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// The real user of whoever has this number now (proc_pid_status(5)).
@@ -152,12 +168,21 @@ mod tests {
         let own = Stat::read(std::process::id().cast_signed()).unwrap().unwrap();
         assert!(own.start_time().is_some() && !own.is_executing());
         assert!(Stat::read(0x7fff_ffff).unwrap().is_none());
-        assert_eq!(facts(0x7fff_ffff), None);
+        assert_eq!(facts(0x7fff_ffff).unwrap(), None);
+    }
+
+    #[test]
+    fn who_can_not_be_looked_at_is_not_nobody() {
+        let failed = |errno| unless_short::<()>(Err(io::Error::from_raw_os_error(errno)));
+        assert!(matches!(failed(libc::ENOENT), Ok(None)));
+        assert!(matches!(failed(libc::ESRCH), Ok(None)));
+        assert!(matches!(failed(libc::EACCES), Ok(None)));
+        assert!(failed(libc::EMFILE).is_err());
     }
 
     #[test]
     fn this_process_is_its_parents_child_and_its_users() {
-        let facts = facts(std::process::id()).unwrap();
+        let facts = facts(std::process::id()).unwrap().unwrap();
         assert_eq!(facts.parent, std::os::unix::process::parent_id());
         assert_eq!(facts.group, nix::unistd::getpgrp().as_raw().cast_unsigned());
         let uid = real_uid(std::process::id().cast_signed()).unwrap();

@@ -57,7 +57,7 @@ fn claim(pid: i32, pidfd: BorrowedFd<'_>, herd: u64, lock: BorrowedFd<'_>) -> io
     if holds(pid, lock)? || holds(pid, lock)? {
         return Ok(Some(Claim::Launching));
     }
-    if let Locks::Mark(run) = locks(pid.unsigned_abs(), herd) {
+    if let Locks::Mark(run) = locks(pid.unsigned_abs(), herd)? {
         return Ok(Some(Claim::Of(run)));
     }
     Ok(mark_of(pid, pidfd)?.map(|mark| match mark {

@@ -12,6 +12,7 @@ mod door;
 mod hanging;
 mod keeper;
 mod launches;
+mod leftovers;
 mod places;
 mod reloads;
 mod restarts;

@@ -12,9 +12,10 @@ use crate::os::{self, Identity};
 use crate::process::children::{Carried, CarriedLife};
 
 impl Slots {
-    /// Whether a launch is in flight, whose child lives in the memory of the present program, or a tree is being ended.
+    /// Whether a launch is in flight, whose child lives in the memory of the present program, or a tree is being ended. One
+    /// that has not ended for a while is looked at again by the next program.
     pub(in crate::keeper) fn has_flights(&self) -> bool {
-        self.table.has_flights() || self.trees.deadline().is_some()
+        self.table.has_flights() || self.trees.is_at_work()
     }
 
     /// All slots. Nothing is in flight.
@@ -79,7 +80,18 @@ impl Slots {
             self.records.release(place);
         }
         if in_leaves {
-            self.trees.open_again();
+            self.trees.leaves.open_again();
+        }
+        self.trees.expect_strangers();
+        for (service, slot) in &mut self.slots {
+            if let (true, Ok(id)) = (slot.in_leaf, service.parse()) {
+                // What was killed before has not ended its present run.
+                slot.oom_kills = self.trees.leaves.oom_kills(&id);
+            }
+            if let [run] = slot.runs[..] {
+                // Of one that has ended something may still be there.
+                self.table.end_again(run);
+            }
         }
         Ok(())
     }

@@ -68,9 +68,12 @@ impl Kin {
     }
 
     /// Where it belongs; `None` if it is reaped.
-    pub(crate) fn facts(&self) -> Option<Facts> {
+    ///
+    /// # Errors
+    /// No descriptor is left to look with.
+    pub(crate) fn facts(&self) -> io::Result<Option<Facts>> {
         // What has the number while it is read is this one, if this one still has it afterwards.
-        stat::facts(self.pid).filter(|_| self.is_there())
+        Ok(stat::facts(self.pid)?.filter(|_| self.is_there()))
     }
 
     /// Sends it a signal.
@@ -155,9 +158,12 @@ pub(super) fn held(listed: impl IntoIterator<Item = u32>, parent: u32) -> io::Re
     let mut held = Vec::new();
     for pid in listed {
         match Kin::open(pid) {
-            Ok(child) if child.facts().is_some_and(|facts| facts.parent == parent) => held.push(child),
-            // Somebody else has the number since the list was read, or it has another parent now.
-            Ok(_) => {}
+            Ok(child) => {
+                // Or somebody else has the number since the list was read, or it has another parent now.
+                if child.facts()?.is_some_and(|facts| facts.parent == parent) {
+                    held.push(child);
+                }
+            }
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             Err(error) => return Err(error),
         }

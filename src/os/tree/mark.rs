@@ -11,10 +11,12 @@
 //! descends from this daemon, and neither is proof of absence.
 
 use std::fs;
+use std::io;
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::super::mark::run_in_environment;
+use super::super::stat::unless_short;
 use crate::model::{Bound, Limit, RunId};
 
 const LINE: &str = "Max file locks";
@@ -35,13 +37,17 @@ pub(crate) fn limit_mark(run: RunId) -> Option<Limit> {
 ///
 /// Only of a process with a limit on file locks that is no mark the environment is looked at: to read it may have to wait
 /// for that process's memory, and for a disk that hangs with it. A run that goes without the mark has such a limit, since
-/// its conf or a herd around this one has set it; what has none has put the mark aside, as a login does, and is told by its session.
-pub(super) fn mark(pid: u32, herd: u64) -> Option<RunId> {
-    match locks(pid, herd) {
+/// its conf or a herd around this one has set it; what has none has put the mark aside, as a login does, and is told by
+/// its session.
+///
+/// # Errors
+/// No descriptor is left to look with.
+pub(super) fn mark(pid: u32, herd: u64) -> io::Result<Option<RunId>> {
+    Ok(match locks(pid, herd)? {
         Locks::Mark(run) => Some(run),
-        Locks::Limited => run_in_environment(pid).filter(|run| run.herd == herd),
+        Locks::Limited => unless_short(run_in_environment(pid))?.flatten().filter(|run| run.herd == herd),
         Locks::Unlimited => None,
-    }
+    })
 }
 
 /// The limit on file locks that a process has.
@@ -56,8 +62,12 @@ pub(in crate::os) enum Locks {
 }
 
 /// What the limits of a process say. To read them waits for nobody, whatever the process is doing.
-pub(in crate::os) fn locks(pid: u32, herd: u64) -> Locks {
-    fs::read_to_string(format!("/proc/{pid}/limits")).map_or(Locks::Unlimited, |limits| of_limits(&limits, herd))
+///
+/// # Errors
+/// No descriptor is left to look with.
+pub(in crate::os) fn locks(pid: u32, herd: u64) -> io::Result<Locks> {
+    let limits = unless_short(fs::read_to_string(format!("/proc/{pid}/limits")))?;
+    Ok(limits.map_or(Locks::Unlimited, |limits| of_limits(&limits, herd)))
 }
 
 /// A herd as a hard limit; all ones would be none.

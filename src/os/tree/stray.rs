@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
 use super::super::mark::{Mark, mark_of};
-use super::super::stat::{facts, real_uid};
+use super::super::stat::{facts, real_uid, unless_short};
 use super::kill::{Cull, kill_tree_but};
 use super::kin::Kin;
 use super::mark::{Locks, locks};
@@ -43,11 +43,11 @@ pub(crate) fn strays(herd: u64, sought: impl Fn(RunId, u32) -> bool) -> io::Resu
     let mut strays = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if locks(pid, herd) == Locks::Unlimited {
+        if locks(pid, herd)? == Locks::Unlimited {
             continue;
         }
         match Kin::open(pid) {
-            Ok(kin) => strays.extend(proved(kin, herd, &sought)),
+            Ok(kin) => strays.extend(proved(kin, herd, &sought)?),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             Err(error) => return Err(error),
         }
@@ -62,23 +62,25 @@ pub(crate) fn kill_strays(strays: Vec<Kin>, more: impl FnMut() -> Vec<Kin>) -> C
 }
 
 /// The process as a stray, if it is one.
-fn proved(kin: Kin, herd: u64, sought: impl Fn(RunId, u32) -> bool) -> Option<Stray> {
+fn proved(kin: Kin, herd: u64, sought: impl Fn(RunId, u32) -> bool) -> io::Result<Option<Stray>> {
     // One that has ended belongs to whoever reaps it.
     if kin.has_ended() {
-        return None;
+        return Ok(None);
     }
-    let run = mark(&kin, herd)?;
-    let uid = real_uid(kin.pid().cast_signed()).ok()??;
-    let meant = sought(run, uid) && !is_of_a_daemon(kin.pid(), run);
+    let Some(run) = mark(&kin, herd)? else { return Ok(None) };
+    let Some(uid) = unless_short(real_uid(kin.pid().cast_signed()))?.flatten() else { return Ok(None) };
+    let meant = sought(run, uid) && !is_of_a_daemon(kin.pid(), run)?;
     // What had the number while all that was read is this one, if this one still has it.
-    (meant && kin.is_there()).then_some(Stray { run, kin })
+    Ok((meant && kin.is_there()).then_some(Stray { run, kin }))
 }
 
 /// The run of this herd that a process is of, where its marks leave no doubt.
-fn mark(kin: &Kin, herd: u64) -> Option<RunId> {
-    let limit = locks(kin.pid(), herd);
+fn mark(kin: &Kin, herd: u64) -> io::Result<Option<RunId>> {
+    let limit = locks(kin.pid(), herd)?;
     for _ in 0..EXEC_LOOKS {
-        let of_environment = match mark_of(kin.pid().cast_signed(), kin.as_fd()).ok()?? {
+        let mark = unless_short(mark_of(kin.pid().cast_signed(), kin.as_fd()))?.flatten();
+        let Some(mark) = mark else { return Ok(None) };
+        let of_environment = match mark {
             Mark::Of { run, .. } => Some(run),
             Mark::Missing | Mark::Hidden => None,
             Mark::NotYet => {
@@ -86,9 +88,9 @@ fn mark(kin: &Kin, herd: u64) -> Option<RunId> {
                 continue;
             }
         };
-        return agreed(limit, of_environment).filter(|run| run.herd == herd);
+        return Ok(agreed(limit, of_environment).filter(|run| run.herd == herd));
     }
-    None
+    Ok(None)
 }
 
 fn agreed(limit: Locks, of_environment: Option<RunId>) -> Option<RunId> {
@@ -100,11 +102,17 @@ fn agreed(limit: Locks, of_environment: Option<RunId>) -> Option<RunId> {
 }
 
 /// Whether a process is, or descends from, a daemon of this program that bears the mark of this run itself.
-fn is_of_a_daemon(pid: u32, run: RunId) -> bool {
-    let parent = |pid: &u32| Some(facts(*pid)?.parent).filter(|parent| *parent > 1);
-    std::iter::successors(Some(pid), parent)
-        .take(GENERATIONS)
-        .any(|pid| is_own_program(pid) && super::mark::mark(pid, run.herd) == Some(run))
+fn is_of_a_daemon(mut pid: u32, run: RunId) -> io::Result<bool> {
+    for _ in 0..GENERATIONS {
+        if is_own_program(pid) && super::mark::mark(pid, run.herd)? == Some(run) {
+            return Ok(true);
+        }
+        match facts(pid)? {
+            Some(facts) if facts.parent > 1 => pid = facts.parent,
+            Some(_) | None => break,
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a process executes a program of this one's name. To read where a link leads asks no file system.

@@ -25,16 +25,16 @@ fn run() -> RunId {
 }
 
 /// What belongs to a run of what has become this test's own child.
-fn adopted(run: RunId, main: u32, ended: bool) -> Vec<Kin> {
-    new_adopted(run, main, ended, |pid| pid == main)
+fn adopted(run: RunId, main: u32) -> Vec<Kin> {
+    new_adopted(run, main, |pid| pid == main)
 }
 
-fn new_adopted(run: RunId, main: u32, ended: bool, known: impl Fn(u32) -> bool) -> Vec<Kin> {
-    let runs = [Known { run, sessions: &[main], began: 0, ended }];
+fn new_adopted(run: RunId, main: u32, known: impl Fn(u32) -> bool) -> Vec<Kin> {
+    let runs = [Known { run, session: Some(main), began: 0 }];
     let of_run = |kin: &Kin| {
-        Orphan::look(kin, run.herd).is_some_and(|orphan| {
-            // Beside this test others have orphans, so that the last resort is not for it.
-            orphan.mark.is_some() && attribute(&orphan, &runs) == Some(run)
+        Orphan::look(kin, run.herd).unwrap().is_some_and(|orphan| {
+            // Beside this test others have orphans, which are strangers to it.
+            attribute(&orphan, &runs, true) == Some(run)
         })
     };
     orphans(known).unwrap().into_iter().filter(of_run).collect()
@@ -63,7 +63,7 @@ fn escaped_grandchildren_are_killed(
     let root = Kin::of(&shell.process).unwrap();
     let below = descendants(&[Kin::of(&shell.process).unwrap()]).unwrap();
     assert_eq!(numbers(&below), [child], "the others have let go of it");
-    let outside = adopted(run, main, false);
+    let outside = adopted(run, main);
     assert_eq!(numbers(&outside), [middle]);
     let deeper = descendants(&outside).unwrap();
     assert_eq!(numbers(&deeper), [deep]);
@@ -74,13 +74,13 @@ fn escaped_grandchildren_are_killed(
         wait(shell.process.fd().unwrap(), PollFlags::POLLIN);
         roots.clear();
     }
-    let cull = kill_tree(roots, || adopted(run, main, true));
+    let cull = kill_tree(roots, || adopted(run, main));
     assert_eq!(cull, Cull { killed: if crash { 3 } else { 4 }, spared: Vec::new(), whole: true });
     shell.all_gone();
     reap(Kin::of(&shell.process).unwrap());
     // Each has been handed over to this process by the end of the one before it.
     [below, outside, deeper].into_iter().flatten().for_each(reap);
-    assert!(adopted(run, main, true).is_empty());
+    assert!(adopted(run, main).is_empty());
 }
 
 #[test]
@@ -101,10 +101,10 @@ fn of_what_has_no_limit_the_environment_is_not_waited_for() {
         let env = format!("DHERDER_RUN={run}");
         let mut shell = Shell::run("echo main $$; sleep 60 & wait", &[&env], limits, None).unwrap();
         let main = shell.number("main");
-        if unlimited && mark::locks(main, run.herd) != mark::Locks::Unlimited {
+        if unlimited && mark::locks(main, run.herd).unwrap() != mark::Locks::Unlimited {
             eprintln!("not tried: this process itself has a limit");
         } else {
-            assert_eq!(mark::mark(main, run.herd), expected);
+            assert_eq!(mark::mark(main, run.herd).unwrap(), expected);
         }
         kill_tree(vec![Kin::of(&shell.process).unwrap()], Vec::new);
         shell.all_gone();
@@ -132,7 +132,7 @@ fn a_process_that_lives_by_forking_is_caught() {
     let main = shell.number("main");
     let mut seen: HashMap<u32, Kin> = HashMap::new();
     let cull = kill_tree(vec![Kin::of(&shell.process).unwrap()], || {
-        let found = new_adopted(run, main, false, |pid| pid == main || seen.contains_key(&pid));
+        let found = new_adopted(run, main, |pid| pid == main || seen.contains_key(&pid));
         seen.extend(found.iter().map(|kin| (kin.pid(), Kin::open(kin.pid()).unwrap())));
         found
     });
@@ -174,7 +174,7 @@ fn nobody_is_killed_before_all_are_stopped() {
     let cull = kill_tree(vec![root], || {
         asked += 1;
         // By the second question the children have been found.
-        while asked == 2 && all.iter().any(|kin| kin.facts().unwrap().state != 'T') {
+        while asked == 2 && all.iter().any(|kin| kin.facts().unwrap().unwrap().state != 'T') {
             assert!(!all.iter().any(Kin::has_ended), "killed while others ran");
             assert!(Instant::now() < watchdog, "not stopped");
             std::thread::yield_now();

@@ -74,7 +74,7 @@ impl Spawner for DirectSpawner {
     fn launch(&self, launch: Launch, reports: Reports) {
         let (run, scope) = (launch.run, launch.scope);
         self.listeners.borrow_mut().entry(run).or_insert(reports);
-        if self.table.borrow_mut().launch(run, scope, order(launch), Trace::default(), |_, _| ()) {
+        if self.table.borrow_mut().launch(run, scope, order(launch), Trace::default(), |_, _, _| ()) {
             self.wake.notify_one();
         }
     }
@@ -138,14 +138,14 @@ async fn watch(epoll: AsyncFd<Rc<Epoll>>, table: Rc<RefCell<Table>>, listeners: 
             ready = epoll.readable() => {
                 let Ok(mut guard) = ready else { return };
                 match guard.get_inner().ready(&mut events) {
-                    Ok(numbers) => numbers.for_each(|number| table.borrow_mut().happened(number)),
+                    Ok(numbers) => numbers.for_each(|number| table.borrow_mut().happened(number, |_, _| ())),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     // Only a closed or foreign descriptor gives another error. Going on would spin.
                     Err(error) => return log::error!("cannot wait for processes: {error}"),
                 }
             }
-            () = until(deadline) => table.borrow_mut().expire(Instant::now()),
+            () = until(deadline) => table.borrow_mut().expire(Instant::now(), |_, _| ()),
         }
         let mut told = false;
         loop {
