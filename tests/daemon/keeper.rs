@@ -293,9 +293,8 @@ fn without_any_herder_sigterm_ends_the_services() {
     let polite = sh("trap 'echo bye >> got; exit 0' TERM; echo up >> up; while :; do sleep 100000 & wait; done");
     let deaf = sh("trap '' TERM; echo up >> up; while :; do sleep 100000; done");
     let mut herd = Herd::new();
-    // Whether a cgroup is empty can't be seen without a descriptor, and then it is waited for.
-    herd.file("herder.json", "{\"cgroup\": \"off\"}");
-    herd.conf("polite", &polite);
+    // Whether something is left can't be seen without a descriptor, and then it is waited for.
+    herd.conf("polite", &with(polite, json!({"stop": {"timeout": "500ms"}})));
     herd.conf("deaf", &with(deaf, json!({"stop": {"timeout": "300ms"}})));
     herd.start();
     herd.lines("up", 2);
@@ -313,7 +312,7 @@ fn without_any_herder_sigterm_ends_the_services() {
     herd.signal(Signal::SIGTERM);
     herd.ended();
     let waited = begun.elapsed();
-    // Two seconds for a herder to take it over, and the stop timeout.
+    // Two seconds for a herder to take it over, the stop timeout, and five seconds for KILL.
     assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&waited), "{waited:?}");
     assert_eq!(herd.lines_now("got"), ["bye"]);
     assert!(pids.iter().all(|pid| !lives(*pid)));

@@ -22,15 +22,20 @@ use crate::model::{Bound, Limit, RunId};
 const LINE: &str = "Max file locks";
 /// Makes the hard limit larger than any soft one, and tells a mark from a limit that somebody meant.
 const TOP: u64 = 1 << 63;
+/// So many herds within one another have marks: each is lower than the one around it, since nobody may raise a limit.
+const DEPTHS: u32 = 8;
 
 /// The limit on file locks that marks a run's processes: the herd in the hard one, the run in the soft one.
 ///
-/// `None` where this process may not set it: it has a lower one itself, being marked by another herd, for instance. A conf
-/// that sets this limit has its own.
+/// `None` where this process may not set it: it has a low one itself. A conf that sets this limit has its own.
 pub(crate) fn limit_mark(run: RunId) -> Option<Limit> {
     let (_, own) = getrlimit(Resource::RLIMIT_LOCKS).ok()?;
-    let hard = hard(run.herd).filter(|&hard| hard <= own)?;
-    (run.number < TOP).then_some(Limit { soft: Bound::At(run.number), hard: Bound::At(hard) })
+    mark_within(own, run)
+}
+
+fn mark_within(own: u64, run: RunId) -> Option<Limit> {
+    let hard = hards(run.herd).find(|&hard| hard <= own)?;
+    (run.number <= hard).then_some(Limit { soft: Bound::At(run.number), hard: Bound::At(hard) })
 }
 
 /// The run of this herd whose mark a process bears.
@@ -70,16 +75,19 @@ pub(in crate::os) fn locks(pid: u32, herd: u64) -> io::Result<Locks> {
     Ok(limits.map_or(Locks::Unlimited, |limits| of_limits(&limits, herd)))
 }
 
-/// A herd as a hard limit; all ones would be none.
-fn hard(herd: u64) -> Option<u64> {
-    Some(herd | TOP).filter(|hard| *hard != u64::MAX)
+/// A herd as a hard limit, the highest first; all ones would be none.
+fn hards(herd: u64) -> impl Iterator<Item = u64> {
+    let at = move |depth| TOP >> depth | herd & ((TOP >> depth) - 1);
+    (0..DEPTHS).map(at).filter(|hard| *hard != u64::MAX)
 }
 
 fn of_limits(limits: &str, herd: u64) -> Locks {
     let line = limits.lines().find_map(|line| line.strip_prefix(LINE)).unwrap_or_default();
     let mut values = line.split_whitespace().map(str::parse::<u64>);
     match (values.next(), values.next()) {
-        (Some(Ok(number)), Some(Ok(found))) if hard(herd) == Some(found) => Locks::Mark(RunId { herd, number }),
+        (Some(Ok(number)), Some(Ok(found))) if hards(herd).any(|hard| hard == found) => {
+            Locks::Mark(RunId { herd, number })
+        }
         (_, Some(Ok(_))) => Locks::Limited,
         _ => Locks::Unlimited,
     }
@@ -103,6 +111,21 @@ mod tests {
         assert_eq!(of_limits("Max file locks   unlimited   unlimited   locks\n", run.herd), Locks::Unlimited);
         assert_eq!(of_limits("Max file locks   7   4096   locks\n", run.herd), Locks::Limited);
         assert_eq!(of_limits("", run.herd), Locks::Unlimited);
-        assert_eq!(limit_mark(RunId { herd: u64::MAX, number: 7 }), None, "no limit at all is no mark");
+    }
+
+    #[test]
+    fn a_herd_within_a_run_of_another_marks_its_own() {
+        let mut own = u64::MAX;
+        for herd in [u64::MAX, 0xab, u64::MAX - 1, u64::MAX >> 1, 0xab] {
+            let run = RunId { herd, number: 7 };
+            let Some(Limit { soft: Bound::At(7), hard: Bound::At(hard) }) = mark_within(own, run) else {
+                panic!("no mark of {herd:x} within {own:x}");
+            };
+            assert!(hard <= own && hard < u64::MAX, "no limit at all is no mark");
+            assert_eq!(of_limits(&format!("Max file locks   7   {hard}   locks\n"), herd), Locks::Mark(run));
+            assert_eq!(of_limits(&format!("Max file locks   7   {hard}   locks\n"), 0xcd), Locks::Limited);
+            own = hard;
+        }
+        assert_eq!(mark_within(4096, RunId { herd: 0xab, number: 7 }), None, "somebody meant it");
     }
 }
