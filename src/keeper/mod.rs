@@ -22,6 +22,7 @@ mod lines;
 mod link;
 mod notes;
 mod preflight;
+mod recover;
 mod run;
 mod run_table;
 mod slots;

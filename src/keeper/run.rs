@@ -135,7 +135,7 @@ impl Keeper {
         let mut slots = Slots::new(table, records.0, trees, Rc::clone(&lock), next_run);
         match &arrival {
             Some(arrival) => arrival.unpack(&mut slots, records.1)?,
-            None => take_over(records.1, &mut slots, lock.as_fd())?,
+            None => take_over(records.1, &mut slots, herd, lock.as_fd())?,
         }
         Ok(Self {
             upgraded: arrival.as_deref().map(Arrival::outcome),

@@ -67,6 +67,9 @@ pub(crate) struct Found {
     pub(crate) records: Vec<Record>,
     /// Why what it said was not trusted; `None` also of a table that had not been made.
     pub(crate) distrusted: Option<Distrust>,
+    /// Runs of this boot may live of which it says nothing. Until whoever looks for them has come to an end, and said so by
+    /// [`RunTable::vouch`], it counts as one that had not been made.
+    pub(crate) lost: bool,
 }
 
 /// Why a table is begun anew.
@@ -143,7 +146,7 @@ impl RunTable {
                 match table.walk() {
                     Ok(records) => {
                         table.grow_ahead();
-                        return Ok((table, Found { records, distrusted: None }));
+                        return Ok((table, Found { records, ..Found::default() }));
                     }
                     Err(Damaged) => Some(Distrust::Damaged),
                 }
@@ -153,7 +156,21 @@ impl RunTable {
         (table.end, table.free) = (CELL, Vec::new());
         table.cells.begin_anew(boot_id).map_err(failed)?;
         table.grow_ahead();
-        Ok((table, Found { records: Vec::new(), distrusted }))
+        let lost = distrusted != Some(Distrust::OtherBoot);
+        if !lost {
+            table.vouch();
+        }
+        Ok((table, Found { records: Vec::new(), distrusted, lost }))
+    }
+
+    /// All that lives has its record: from now on this is a table.
+    pub(crate) fn vouch(&self) {
+        self.cells.finish();
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Makes room for records to come. To be called when nobody waits: the disk may take its time. Where that has none, what

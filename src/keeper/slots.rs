@@ -2,6 +2,7 @@
 
 mod ends;
 mod handover;
+mod recovered;
 
 pub(super) use handover::check;
 

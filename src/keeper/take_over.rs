@@ -5,18 +5,34 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::evidence::{Evidence, Look, examine};
-use super::run_table::{Found, Record};
+use super::recover::{self, Lost};
+use super::run_table::{Distrust, Found, Record};
 use super::slots::Slots;
 use crate::model::Signal;
 use crate::os::Process;
 
+/// The number of the first run of a herd: as long as that is free, none has been.
+const FIRST_RUN: u64 = 1;
 /// How long processes may take to be executed before nothing more is made of them.
 const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Takes over what an earlier keeper left. The lock is that of the state directory.
-pub(super) fn take_over(found: Found, slots: &mut Slots, lock: BorrowedFd<'_>) -> io::Result<()> {
-    if let Some(why) = found.distrusted {
-        log::warn!("what an earlier daemon left is not looked at: {why}");
+/// Takes over what an earlier keeper of the herd left. The lock is that of the state directory.
+pub(super) fn take_over(found: Found, slots: &mut Slots, herd: u64, lock: BorrowedFd<'_>) -> io::Result<()> {
+    match found.distrusted {
+        // As after every start of the machine: nothing of it can be left.
+        Some(why @ Distrust::OtherBoot) => log::info!("nothing is left of an earlier daemon's run table: {why}"),
+        Some(why) => log::warn!("the run table does not tell what an earlier daemon left: {why}"),
+        None => {}
+    }
+    if found.lost && slots.next_run() > FIRST_RUN {
+        for lost in recover::look(herd, &slots.journal())? {
+            let Lost { service, run, pid, main, .. } = &lost;
+            match main {
+                Some(_) => log::warn!("{service}: {run:?} lives on, pid {pid}, as its mark says"),
+                None => log::warn!("{service}: {run:?} has ended unseen; what it left is ended, too"),
+            }
+            slots.recover(lost).map_err(io::Error::other)?;
+        }
     }
     let until = Instant::now() + EXEC_PATIENCE;
     for record in found.records {
@@ -26,6 +42,7 @@ pub(super) fn take_over(found: Found, slots: &mut Slots, lock: BorrowedFd<'_>) -
         }
         slots.adopt(record, evidence);
     }
+    slots.vouch();
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 
 use super::identity::is_there;
 use super::stat::{Stat, is_gone, real_uid};
-use crate::model::RunId;
+use crate::model::{RunId, ServiceId};
 
 /// What the environment of a process says about where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub(super) enum Mark {
 }
 
 const NAME: &[u8] = b"DHERDER_RUN=";
+const SERVICE: &[u8] = b"DHERDER_SERVICE=";
 /// More than the kernel lets arguments and environment have together (execve(2)).
 const LONGEST: u64 = 8 << 20;
 
@@ -77,6 +78,16 @@ pub(super) fn run_in_environment(pid: u32) -> io::Result<Option<RunId>> {
         Environment::Names(run) => Some(run),
         Environment::Empty | Environment::NamesNone => None,
     })
+}
+
+/// The service that the environment of whoever has this number names, where it is that of this run.
+pub(crate) fn service_in_environment(pid: u32, run: RunId) -> Option<ServiceId> {
+    let mut environment = Vec::new();
+    File::open(format!("/proc/{pid}/environ")).ok()?.take(LONGEST).read_to_end(&mut environment).ok()?;
+    let value = |name| environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(name));
+    let text = |name| str::from_utf8(value(name)?).ok();
+    let named: RunId = text(NAME)?.parse().ok()?;
+    text(SERVICE)?.parse().ok().filter(|_| named == run)
 }
 
 fn environment(pid: i32) -> io::Result<Environment> {
@@ -129,6 +140,24 @@ mod tests {
         ] {
             let mut child = child(&environment);
             assert_eq!(mark(&child), Some(expected), "{:?}", environment.last());
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_service_is_known_by_the_environment_of_its_run() {
+        let [run, next] = [3, 4].map(|number| RunId { herd: 0xab, number });
+        let mark = ("DHERDER_RUN", "00000000000000ab-3");
+        for (environment, expected) in [
+            (vec![("DHERDER_SERVICE", "web"), mark], Some("web")),
+            (vec![("DHERDER_SERVICE", "/")], None),
+            (vec![("DHERDER_SERVICE", "/"), mark], None),
+            (vec![mark], None),
+        ] {
+            let mut child = child(&environment);
+            let expected = expected.map(|id| id.parse::<ServiceId>().unwrap());
+            assert_eq!(service_in_environment(child.id(), run), expected, "{environment:?}");
+            assert_eq!(service_in_environment(child.id(), next), None);
             child.wait().unwrap();
         }
     }

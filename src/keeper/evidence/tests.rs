@@ -59,6 +59,7 @@ impl Table {
         let path = self.0.path().join("table");
         let boot_id = boot_id().unwrap();
         let (mut table, _) = RunTable::open(&path, boot_id).unwrap();
+        table.vouch();
         let service: ServiceId = "web".parse().unwrap();
         let place = table.claim(&service).unwrap();
         let word = table.begin(&place, RUN, 12345);

@@ -124,7 +124,7 @@ impl Cells {
         if whole { Ok(size) } else { Err(Some(Distrust::Damaged)) }
     }
 
-    /// An empty table.
+    /// An empty table, which is none yet.
     pub(super) fn begin_anew(&mut self, boot_id: [u8; 16]) -> io::Result<()> {
         self.0.resize(0)?;
         self.resize(GRAIN)?;
@@ -132,8 +132,12 @@ impl Cells {
             self.set_double(at, word);
         }
         self.set_word(HEADER_VERSION, VERSION);
-        self.set_double(HEADER_MAGIC, MAGIC);
         Ok(())
+    }
+
+    /// The header is whole, and what follows can be trusted.
+    pub(super) fn finish(&self) {
+        self.set_double(HEADER_MAGIC, MAGIC);
     }
 
     /// Makes the table as large as this. The header says so once it is true.

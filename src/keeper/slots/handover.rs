@@ -79,6 +79,7 @@ impl Slots {
         for (_, place) in records {
             self.records.release(place);
         }
+        self.vouch();
         if in_leaves {
             self.trees.leaves.open_again();
         }

@@ -45,7 +45,9 @@ impl Keeper {
         let mut trees = Trees::new(Rc::clone(&epoll), HERD);
         // Other tests of this process have orphans.
         trees.expect_strangers();
-        Self { slots: Slots::new(table, records, trees, lock, 1), dir, epoll }
+        let slots = Slots::new(table, records, trees, lock, 1);
+        slots.vouch();
+        Self { slots, dir, epoll }
     }
 
     /// What the next keeper would find.

@@ -76,6 +76,15 @@ impl Kin {
         Ok(stat::facts(self.pid)?.filter(|_| self.is_there()))
     }
 
+    /// Its real user; `None` if it is reaped.
+    ///
+    /// # Errors
+    /// No descriptor is left to look with.
+    pub(crate) fn real_uid(&self) -> io::Result<Option<u32>> {
+        let uid = stat::unless_short(stat::real_uid(self.pid.cast_signed()))?.flatten();
+        Ok(uid.filter(|_| self.is_there()))
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
