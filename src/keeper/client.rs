@@ -19,7 +19,7 @@ use super::heritage;
 use super::inherit::{Inheritance, Inherited, Line};
 use super::notes::{Notes, Text};
 use super::wire::{self, Act, Incoming, Outgoing, Request, Step, Tell};
-use crate::model::{Ending, LaunchError, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
+use crate::model::{Ending, Net, Origin, RunId, ServiceId, Signal, StopScope};
 use crate::os::FIRST_GIVEN;
 use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 
@@ -314,10 +314,7 @@ impl Spawner for Client {
         self.desk.borrow_mut().runs.insert(run, known);
         match frames::launch(launch) {
             Ok(launch) => self.act(run, Act::Launch(Box::new(launch))),
-            Err(_) => {
-                let error = LaunchError { stage: Stage::Stdio, errno: libc::EINVAL };
-                self.later(run, Report::Ended(Ending::NotLaunched(error)));
-            }
+            Err(error) => self.later(run, Report::Ended(Ending::NotLaunched(error))),
         }
     }
 

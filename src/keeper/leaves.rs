@@ -7,8 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::lines::with_causes;
-use crate::model::{ServiceId, StopScope};
+use crate::model::{ServiceId, StopScope, with_causes};
 use crate::os::cgroup::{Leaf, Occupancy, Place};
 
 /// The leaves of a herd.

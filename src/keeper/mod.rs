@@ -16,6 +16,7 @@ mod frames;
 mod handover;
 mod herder;
 mod heritage;
+mod hex;
 mod inherit;
 mod leaves;
 mod lines;

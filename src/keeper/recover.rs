@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::notes::recall;
-use crate::model::{RunId, ServiceId};
+use crate::model::{RunId, ServiceId, with_causes};
 use crate::os::service_in_environment;
 use crate::os::tree::{Stray, kill_strays, strays};
 use crate::policy::Note;
@@ -94,7 +94,7 @@ pub(super) fn look(herd: u64, journal: &Path) -> io::Result<Vec<Lost>> {
 
 /// The run that each service had when its last note was written. Without a journal, none.
 fn noted(journal: &Path) -> BTreeMap<ServiceId, RunId> {
-    let recalled = recall(journal).inspect_err(|error| log::warn!("{error}"));
+    let recalled = recall(journal).inspect_err(|error| log::warn!("{}", with_causes(error)));
     let services = recalled.map(|recalled| recalled.services).unwrap_or_default();
     let run = |note: &[u8]| Note::from_bytes(note).ok()?.phase.run();
     services.into_iter().filter_map(|(service, kept)| Some((service, run(&kept.note)?))).collect()

@@ -96,8 +96,9 @@ fn what_lives_is_found_without_a_table_and_not_made_twice() {
             herd.start();
             let after = ["web", "mute"].map(|id| herd.until_state(id, "running"));
             for (before, after) in before.iter().zip(&after) {
-                let same = |key| assert_eq!(before[key], after[key], "{how}, {cgroup}: {}", herd.log());
-                ["pid", "run", "restarts"].map(same);
+                for key in ["pid", "run", "restarts"] {
+                    assert_eq!(before[key], after[key], "{how}, {cgroup}: {}", herd.log());
+                }
             }
             assert_eq!(copies(&script), [herd.pid_of("web")], "{how}");
             herd.done("stop web");
@@ -129,7 +130,9 @@ fn what_nobody_can_name_any_more_ends_before_there_is_a_second_one() {
     lose(&herd, "deleted");
     fs::remove_file(herd.state().join("runs").join("notes")).unwrap();
     herd.start();
-    ["web", "mute"].map(|id| herd.until_state(id, "running"));
+    for id in ["web", "mute"] {
+        herd.until_state(id, "running");
+    }
     assert_eq!(herd.pid_of("web"), web, "{}", herd.log());
     assert!(!lives(mute));
     assert_ne!(herd.pid_of("mute"), mute);

@@ -12,11 +12,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::order::order;
 use crate::model::{RunId, Signal, StopScope};
 use crate::os::{Epoll, Events, Trace};
 use crate::process::children::{EndBy, Table};
-use crate::process::{Launch, Reports, Spawner, Whom};
+use crate::process::{Launch, Reports, Spawner, Whom, order};
 
 /// How long a launch may take before it is given up. A child may hang before its program runs: on a mount whose server
 /// is gone, in a frozen cgroup.
