@@ -140,12 +140,15 @@ mod tests {
     /// Number and session, the tick when it began, its run, and what its environment says.
     type Seen<'a> = (u32, u32, u64, u64, Option<&'a str>);
 
+    /// What a note says: a service, and its run.
+    type Noted<'a> = (&'a str, u64);
+
     /// Run, service, eldest process, and whether that is the main one.
     type Told<'a> = (u64, Option<&'a str>, u32, bool);
 
     #[test]
     fn the_newest_run_of_each_service_counts_and_its_eldest_process_is_its_main_one() {
-        let table: &[(&str, &[Seen], &[(&str, u64)], &[Told])] = &[
+        let table: &[(&str, &[Seen<'_>], &[Noted<'_>], &[Told<'_>])] = &[
             ("nobody", &[], &[("web", 3)], &[]),
             ("a child", &[(8, 7, 2, 3, None), (7, 7, 1, 3, Some("web"))], &[], &[(3, Some("web"), 7, true)]),
             (
