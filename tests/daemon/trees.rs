@@ -235,6 +235,10 @@ fn under_scope_main_it_lives_on_whoever_looks() {
     });
     herd.conf("later", &with(later, json!({"stop": {"scope": "main"}})));
     herd.done("reload");
+    // A keeper that has made its process has heard all that was said before.
+    herd.conf("last", &sleeper());
+    herd.done("reload");
+    herd.until_state("last", "running");
     herd.kill_all();
     mains.into_iter().for_each(kill_unseen);
     herd.start();
