@@ -9,7 +9,8 @@
 //! Both can be lost (a login session gets limits of its own) or forged by the program: they tell where to look among what
 //! descends from this daemon, and neither is proof of absence.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -52,7 +53,11 @@ pub(super) enum Locks {
 
 /// What the limits of a process say. To read them waits for nobody, whatever the process is doing.
 pub(super) fn locks(pid: u32, herd: u64) -> Locks {
-    fs::read_to_string(format!("/proc/{pid}/limits")).map_or(Locks::Unlimited, |limits| of_limits(&limits, herd))
+    // Larger than the text, of which one call gives all that there is room for.
+    let mut buffer = [0; 4096];
+    let read = File::open(format!("/proc/{pid}/limits")).and_then(|mut file| file.read(&mut buffer));
+    let limits = read.ok().and_then(|length| str::from_utf8(buffer.get(..length)?).ok());
+    limits.map_or(Locks::Unlimited, |limits| of_limits(limits, herd))
 }
 
 /// A herd as a hard limit; all ones would be none.
