@@ -146,9 +146,11 @@ mod tests {
     /// Run, service, eldest process, and whether that is the main one.
     type Told<'a> = (u64, Option<&'a str>, u32, bool);
 
+    type Case<'a> = (&'a str, &'a [Seen<'a>], &'a [Noted<'a>], &'a [Told<'a>]);
+
     #[test]
     fn the_newest_run_of_each_service_counts_and_its_eldest_process_is_its_main_one() {
-        let table: &[(&str, &[Seen<'_>], &[Noted<'_>], &[Told<'_>])] = &[
+        let table: &[Case<'_>] = &[
             ("nobody", &[], &[("web", 3)], &[]),
             ("a child", &[(8, 7, 2, 3, None), (7, 7, 1, 3, Some("web"))], &[], &[(3, Some("web"), 7, true)]),
             (

@@ -224,6 +224,9 @@ impl Actor for ServiceActor {
             if self.herd.spawner.adopt(run, reports) {
                 // A spawner that found the process again may not know what belongs to it.
                 self.herd.spawner.rescope(run, self.spec.stop.scope);
+                for effect in self.life.resume() {
+                    self.perform(effect, ctx);
+                }
             } else {
                 ctx.notify(Instruct(Input::Vanished { run }));
             }

@@ -235,7 +235,7 @@ fn under_scope_main_it_lives_on_whoever_looks() {
     });
     herd.conf("later", &with(later, json!({"stop": {"scope": "main"}})));
     herd.done("reload");
-    // The keeper has heard of it when it has heard of what was said later.
+    // A keeper that has made its process has heard all that was said before.
     herd.conf("last", &sleeper());
     herd.done("reload");
     herd.until_state("last", "running");

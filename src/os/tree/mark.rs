@@ -10,8 +10,8 @@
 //! Both can be lost (a login session gets limits of its own) or forged by the program: they tell where to look among what
 //! descends from this daemon, and neither is proof of absence.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -71,8 +71,11 @@ pub(in crate::os) enum Locks {
 /// # Errors
 /// No descriptor is left to look with.
 pub(in crate::os) fn locks(pid: u32, herd: u64) -> io::Result<Locks> {
-    let limits = unless_short(fs::read_to_string(format!("/proc/{pid}/limits")))?;
-    Ok(limits.map_or(Locks::Unlimited, |limits| of_limits(&limits, herd)))
+    // Larger than the text, of which one call gives all that there is room for.
+    let mut buffer = [0; 4096];
+    let read = File::open(format!("/proc/{pid}/limits")).and_then(|mut file| file.read(&mut buffer));
+    let limits = unless_short(read)?.and_then(|length| str::from_utf8(buffer.get(..length)?).ok());
+    Ok(limits.map_or(Locks::Unlimited, |limits| of_limits(limits, herd)))
 }
 
 /// A herd as a hard limit, the highest first; all ones would be none.

@@ -1,7 +1,7 @@
 //! What belongs to a run and descends from no process that is known any more: it left its parents while an earlier keeper
 //! lived, and became init's child when that one was killed.
 //!
-//! It is found by looking at every process there is, which takes 10 µs for each, so that nobody does so for a run of their
+//! It is found by looking at every process there is, which takes 50 µs for each, so that nobody does so for a run of their
 //! own. Nothing but its mark says whose it is, and so that has to say it beyond doubt: where both marks are there, they
 //! agree; the user is one of the run's; and it is no daemon of this program that was started within the run, nor anything
 //! below one. Such a daemon has services of its own, which may bear the outer mark, too: a limit is never raised again.
