@@ -121,7 +121,7 @@ async fn live(
     };
     let access = Access::of_this_process(None);
     let herder = Herder::new(herd, Some(places.source().into())).start();
-    herder.do_send(TakeOver(services));
+    herder.do_send(TakeOver { services, ending: inheritance.ending });
     tokio::task::spawn_local(pass_on(wishes, herder.clone(), keeper.clone(), inheritance.pid));
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same. A directory that
     // hangs does not keep it from answering for ever, nor from ending.

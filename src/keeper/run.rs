@@ -126,6 +126,7 @@ impl Keeper {
             herd,
             next_run,
             answered: false,
+            ending: false,
             open_files: open_files.map(|limit| (frames::bound(limit.soft), frames::bound(limit.hard))),
         };
         let (epoll, signals) = (Rc::new(Epoll::new()?), Signals::take()?);
@@ -297,7 +298,8 @@ impl Keeper {
     }
 
     fn welcome(&self) -> Welcome {
-        Welcome { next_run: self.slots.next_run(), answered: self.answered, ..self.beginning }
+        let (answered, ending) = (self.answered, self.shutdown.is_some());
+        Welcome { next_run: self.slots.next_run(), answered, ending, ..self.beginning }
     }
 
     fn take_signals(&mut self) {
@@ -392,10 +394,11 @@ impl Keeper {
                 bad = Some(error);
             }
         });
-        if let (Some(shutdown), true, true) = (&mut self.shutdown, link.is_told_all(), self.watch.has_heard_all()) {
-            shutdown.taken_over = true;
-        }
+        let has_heard_all = link.is_told_all() && self.watch.has_heard_all();
         self.link = Some(link);
+        if self.shutdown.is_some() && has_heard_all {
+            self.taken_over();
+        }
         match (read, bad) {
             (Ok(false), None) => {}
             (Ok(true), None) => {
@@ -430,6 +433,7 @@ impl Keeper {
                     on_ready();
                 }
             }
+            Request::Ending => self.taken_over(),
             Request::Over { left } => {
                 (self.over, self.left) = (Some(self.now()), left);
                 self.watch.rest();

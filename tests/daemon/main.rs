@@ -16,6 +16,7 @@ mod places;
 mod reloads;
 mod restarts;
 mod shortage;
+mod shutdowns;
 mod stops;
 mod surroundings;
 mod trees;

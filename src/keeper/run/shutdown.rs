@@ -1,4 +1,4 @@
-//! A shutdown that somebody asked the keeper for, by a signal.
+//! A shutdown: somebody asked the keeper for it, by a signal, or the herder.
 
 use std::time::Duration;
 
@@ -28,6 +28,12 @@ impl Keeper {
             Some(_) => {}
         }
         self.wish(|wishes| wishes.shutdown = true);
+    }
+
+    /// The herder ends the herd. If it does not come to an end with that, the next one is told of it.
+    pub(super) fn taken_over(&mut self) {
+        let now = self.now();
+        self.shutdown.get_or_insert(Shutdown { since: now, taken_over: true, own: None }).taken_over = true;
     }
 
     /// Ends the services itself where no herder does it.
