@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -100,10 +101,19 @@ pub(super) fn end_with(mut keeper: Keeper, mut state: StateDir, places: &Places)
     let _ = std::fs::remove_file(&places.socket);
     // An error leaves a gap in the numbers, and nothing else.
     let _ = state.give_back_runs(keeper.next_run());
+    if ended == Ended::Done {
+        // Nor is there anything that the next daemon should go on with.
+        let _ = std::fs::remove_file(notes(places));
+    }
     Ok(match ended {
-        Ended::Done => ExitCode::SUCCESS,
+        Ended::Done | Ended::Left => ExitCode::SUCCESS,
         Ended::NeverBegan(code) => ExitCode::from(code),
     })
+}
+
+/// The journal of notes.
+pub(super) fn notes(places: &Places) -> PathBuf {
+    places.state_dir.join("runs").join("notes")
 }
 
 /// This very program as a herder at the same places.

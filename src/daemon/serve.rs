@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use actix::{Actor, Addr, System};
 use tokio::sync::{mpsc, oneshot};
 
+use super::keep::notes;
 use super::succeed::succeed;
 use super::upgrade::upgrades;
 use super::{StartError, journal};
@@ -47,8 +48,8 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
         }
         heard => heard?,
     };
-    let journal = places.state_dir.join("runs").join("notes");
-    let notes = recall(&journal, &mut inheritance);
+    let journal = notes(places);
+    let written = recall(&journal, &mut inheritance);
     if inheritance.services.is_empty() {
         greet(places, inheritance.pid);
     }
@@ -58,7 +59,7 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
             .build()
             .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
     });
-    let result = system.block_on(live(places, inheritance, notes, line, listener.into(), detached));
+    let result = system.block_on(live(places, inheritance, written, line, listener.into(), detached));
     if let Ok(End::Stopped) = result {
         // A stop holds until the end of the herd. An error says that nothing was written.
         let _ = std::fs::remove_file(journal);

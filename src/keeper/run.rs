@@ -104,6 +104,8 @@ pub(crate) struct Keeper {
 pub(crate) enum Ended {
     /// The herd has ended.
     Done,
+    /// The daemon has: its services run on.
+    Left,
     /// The first herder could not begin, and there was nothing to keep: it has said why. This was its exit code.
     NeverBegan(u8),
 }
@@ -181,7 +183,7 @@ impl Keeper {
             self.expire();
             self.speak();
             if let Some(ended) = self.ended() {
-                if !self.left {
+                if ended == Ended::Done {
                     self.slots.dissolve();
                 }
                 return Ok(ended);
@@ -463,7 +465,7 @@ impl Keeper {
             return Some(Ended::NeverBegan(code));
         }
         if self.over.is_some() && alone {
-            return Some(Ended::Done);
+            return Some(if self.left { Ended::Left } else { Ended::Done });
         }
         let own = self.shutdown.as_ref()?.own.as_ref()?;
         (alone && (self.slots.living().is_empty() || own.is_over(self.now()))).then_some(Ended::Done)

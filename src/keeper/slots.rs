@@ -168,8 +168,12 @@ impl Slots {
         self.trees.has_leaves()
     }
 
-    /// The herd has ended.
+    /// The herd has ended, and nobody will ask how: no later keeper shall take it for a herd that has died.
     pub(super) fn dissolve(&mut self) {
+        let lives = |slot: &Slot| slot.runs.iter().any(|run| self.table.lives(*run));
+        for place in self.slots.values().filter(|slot| !lives(slot)).filter_map(|slot| slot.place.as_ref()) {
+            self.records.clear(place);
+        }
         self.trees.dissolve();
     }
 

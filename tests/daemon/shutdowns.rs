@@ -1,6 +1,7 @@
 //! A shutdown is cut short, or nobody but the keeper is left to do it.
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::herd::{Herd, lives, sh, sleeper, with};
@@ -88,5 +89,63 @@ fn a_shutdown_goes_on_with_another_herder_whoever_asked_for_it() {
         assert!(!lives(slow));
         assert_eq!(herd.log().matches("quick: running").count(), 1, "{}", herd.log());
         drop(verb.map(crate::herd::Begun::end));
+    }
+}
+
+/// Ends the daemon with SIGTERM while its herder hears of nothing.
+fn end_without_herder(herd: &mut Herd) {
+    kill(herd.herder(), Signal::SIGSTOP).unwrap();
+    assert_eq!(herd.end(), Some(0));
+}
+
+#[test]
+fn after_a_shutdown_by_the_keeper_alone_all_begin_anew() {
+    let mut herd = Herd::of([
+        ("web", sleeper()),
+        ("once", with(sleeper(), json!({"restart": "never"}))),
+        ("deaf", deaf("100ms")),
+        ("idle", sleeper()),
+    ]);
+    herd.lines("up", 1);
+    for id in ["web", "once", "deaf", "idle"] {
+        herd.until_state(id, "running");
+    }
+    herd.done("stop idle");
+    end_without_herder(&mut herd);
+    assert!(!herd.state().join("runs").join("notes").exists());
+    herd.start();
+    for id in ["web", "once", "deaf", "idle"] {
+        let service = herd.until_state(id, "running");
+        assert_eq!((&service["restarts"], &service["last_exit"]), (&json!(0), &Value::Null), "{id}");
+        assert_eq!(service["reason"], "started with its conf", "{id}");
+    }
+}
+
+#[test]
+fn the_keeper_alone_leaves_what_is_not_to_be_ended() {
+    let child = "sleep 100000 & echo $! >> children;";
+    let main = |script: &str| with(sh(script), json!({"stop": {"scope": "main", "timeout": "300ms"}}));
+    for cgroup in ["auto", "off"] {
+        let mut herd = Herd::new();
+        herd.file("herder.json", &json!({ "cgroup": cgroup }).to_string());
+        herd.conf("polite", &main(&format!("{child} exec sleep 100000")));
+        herd.conf("deaf", &main(&format!("{child} trap '' TERM; echo up >> up; while :; do sleep 1; done")));
+        // As long as this one lives, the others are still looked after.
+        herd.conf("slow", &deaf("600ms"));
+        herd.start();
+        herd.lines("up", 2);
+        let children: Vec<_> =
+            herd.lines("children", 2).iter().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect();
+        let mains = ["polite", "deaf", "slow"].map(|id| {
+            herd.until_state(id, "running");
+            herd.pid_of(id)
+        });
+        end_without_herder(&mut herd);
+        assert_eq!(
+            (mains.map(lives), children.iter().copied().map(lives).collect()),
+            ([false; 3], vec![true; 2]),
+            "{cgroup}"
+        );
+        children.iter().for_each(|pid| kill(*pid, Signal::SIGKILL).unwrap());
     }
 }
