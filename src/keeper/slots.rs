@@ -47,6 +47,8 @@ pub(super) struct Slots {
     disowned: HashSet<RunId>,
     /// No run that was launched here has this number, or a higher one.
     next_run: u64,
+    /// Nothing is launched any more.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -71,7 +73,7 @@ impl Slots {
     /// No slots yet.
     pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
         let (slots, owners, disowned) = (BTreeMap::new(), HashMap::new(), HashSet::new());
-        Self { table, records, trees, lock, slots, owners, disowned, next_run }
+        Self { table, records, trees, lock, slots, owners, disowned, next_run, closed: false }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
@@ -268,6 +270,17 @@ impl Slots {
         runs.filter(|(run, _)| self.table.lives(*run)).collect()
     }
 
+    /// Whether this run has not ended.
+    pub(super) fn lives(&self, run: RunId) -> bool {
+        self.table.lives(run)
+    }
+
+    /// Launches nothing from here on, and says what is left to end ([`Self::living`]).
+    pub(super) fn close(&mut self) -> Vec<(RunId, Option<StopSpec>)> {
+        self.closed = true;
+        self.living()
+    }
+
     /// Sends a signal without being asked by the herder.
     pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) {
         if (signal, whom) == (Signal::KILL, Whom::Tree)
@@ -311,6 +324,8 @@ impl Slots {
     fn act(&mut self, service: &Rc<str>, act: Act) -> Result<(), Meaningless> {
         match act {
             Act::Acknowledge(run) => self.acknowledge(run.into()),
+            // The herder that still asked for it is being killed, and nobody would end what comes of it.
+            Act::Launch(_) if self.closed => {}
             Act::Launch(launch) => self.launch(service, *launch)?,
             Act::Signal { run, signal, tree } => {
                 self.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
@@ -397,3 +412,6 @@ impl Slot {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

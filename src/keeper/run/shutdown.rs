@@ -41,7 +41,7 @@ impl Keeper {
         let Some(shutdown) = &mut self.shutdown else { return };
         if shutdown.own.is_none() && !shutdown.taken_over && now >= shutdown.since + farewell::PATIENCE {
             log::error!("no herder has taken over the shutdown: the keeper ends the services itself");
-            let (own, signals) = Farewell::begin(&self.slots.living(), now);
+            let (own, signals) = Farewell::begin(&self.slots.close(), now);
             shutdown.own = Some(own);
             for (run, signal) in signals {
                 self.slots.signal(run, signal, Whom::Main);
@@ -51,8 +51,11 @@ impl Keeper {
             return;
         }
         if let Some(own) = &mut shutdown.own {
-            for run in own.due(now) {
-                self.slots.signal(run, Signal::KILL, Whom::Tree);
+            for (run, whom) in own.due(now) {
+                // What one that has ended was allowed to leave behind is nobody's to end.
+                if self.slots.lives(run) {
+                    self.slots.signal(run, Signal::KILL, whom);
+                }
             }
         }
     }
