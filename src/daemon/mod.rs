@@ -75,6 +75,16 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
+    /// The error and what led to it, in one line.
+    fn with_causes(&self) -> String {
+        let (mut text, mut source) = (self.to_string(), self.source());
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    }
+
     /// 2 where the command or its surroundings are wrong, else 1.
     fn exit_code(&self) -> u8 {
         match self {
@@ -138,12 +148,6 @@ fn end(result: Result<ExitCode, StartError>) -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
-    let mut text = format!("daemonherder: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    eprintln!("{text}");
+    eprintln!("daemonherder: {}", error.with_causes());
     ExitCode::from(error.exit_code())
 }
