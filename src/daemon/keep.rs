@@ -105,10 +105,20 @@ pub(super) fn end_with(mut keeper: Keeper, mut state: StateDir, places: &Places)
         // Nor is there anything that the next daemon should go on with.
         let _ = std::fs::remove_file(notes(places));
     }
-    Ok(match ended {
-        Ended::Done | Ended::Left => ExitCode::SUCCESS,
-        Ended::NeverBegan(code) => ExitCode::from(code),
-    })
+    match ended {
+        Ended::Done | Ended::Left => Ok(ExitCode::SUCCESS),
+        Ended::NeverBegan(code) => never_began(code),
+    }
+}
+
+/// What becomes of a daemon whose first herder ended with this code. One of a herder's own says that it has told why, and
+/// means the same to whoever started the daemon.
+fn never_began(code: u8) -> Result<ExitCode, StartError> {
+    match code {
+        1 | 2 => Ok(ExitCode::from(code)),
+        os::NOT_EXECUTED => Err(StartError::NotExecuted { code }),
+        code => Err(StartError::NeverBegan { code }),
+    }
 }
 
 /// The journal of notes.
@@ -124,4 +134,22 @@ pub(super) fn program(places: &Places, detached: bool) -> Result<HerderProgram, 
 
 pub(super) fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Io { what: what.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_never_began_ends_with_a_code_of_the_interface() {
+        for code in [1, 2] {
+            assert_eq!(never_began(code).unwrap(), ExitCode::from(code));
+        }
+        // A panic, a program that could not be executed, and an end that nobody understands.
+        for code in [101, 127, 0] {
+            let error = never_began(code).unwrap_err();
+            assert_eq!(error.exit_code(), 1);
+            assert!(error.to_string().contains(&format!("code {code}")), "{error}");
+        }
+    }
 }

@@ -63,6 +63,18 @@ pub(crate) enum StartError {
         /// Which one, and why not.
         why: String,
     },
+    /// The herder's process was made, and not the program in it.
+    #[error("cannot execute its own program for its herder (code {code})")]
+    NotExecuted {
+        /// What the process ended with.
+        code: u8,
+    },
+    /// The first herder ended before it could say what is wrong.
+    #[error("its herder ended before it answered (code {code})")]
+    NeverBegan {
+        /// What it ended with.
+        code: u8,
+    },
     /// The system says no.
     #[error("cannot {what}")]
     Io {
@@ -95,6 +107,8 @@ impl StartError {
             | Self::Bind(_)
             | Self::Handover(_)
             | Self::NotUnderstood { .. }
+            | Self::NotExecuted { .. }
+            | Self::NeverBegan { .. }
             | Self::Io { .. } => 1,
         }
     }
