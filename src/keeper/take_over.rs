@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::evidence::{self, Evidence};
-use super::run_table::{Found, Record};
+use super::run_table::{Distrust, Found, Record};
 use super::slots::Slots;
 
 /// How long a process may take to be executed before nothing more is made of it.
@@ -12,8 +12,11 @@ const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Takes over what an earlier keeper left.
 pub(super) fn take_over(found: Found, slots: &mut Slots) -> io::Result<()> {
-    if let Some(why) = found.distrusted {
-        log::warn!("what an earlier daemon left is not looked at: {why}");
+    match found.distrusted {
+        // As after every start of the machine: nothing of it can be left.
+        Some(why @ Distrust::OtherBoot) => log::info!("nothing is left of an earlier daemon's run table: {why}"),
+        Some(why) => log::warn!("what an earlier daemon left is not looked at: {why}"),
+        None => {}
     }
     for record in found.records {
         let evidence = settled(&record)?;

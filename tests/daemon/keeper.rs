@@ -422,3 +422,21 @@ fn a_herder_that_does_not_become_the_keeper_says_so_before_it_ends() {
     assert!(lives(web));
     kill(web, Signal::SIGKILL).unwrap();
 }
+
+#[test]
+fn the_next_boot_is_no_error() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    assert_eq!(herd.end(), Some(0));
+    // The boot id is in the header of the table; any other one is another boot's.
+    let path = herd.state().join("runs").join("table");
+    let mut table = fs::read(&path).unwrap();
+    table[24] ^= 1;
+    fs::write(&path, table).unwrap();
+    let before = herd.log().lines().count();
+    herd.start();
+    herd.until_state("web", "running");
+    let said: Vec<_> = herd.log().lines().skip(before).map(str::to_owned).collect();
+    assert!(said.iter().any(|line| line.contains("of another boot")), "{said:#?}");
+    assert!(said.iter().all(|line| line.contains(" INFO ")), "{said:#?}");
+}
