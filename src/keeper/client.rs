@@ -294,6 +294,10 @@ impl Spawner for Client {
         self.say(&Request::Forget(service.to_string()));
     }
 
+    fn ending(&self) {
+        self.say(&Request::Ending);
+    }
+
     fn kept(&self) -> Kept {
         let mut desk = self.desk.borrow_mut();
         desk.write_down();

@@ -151,8 +151,8 @@ impl Pair {
 
 fn connect(slots: &Slots) -> (Link, Herder) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let welcome =
-        Welcome { pid: 1, since_ns: 0, herd: HERD, next_run: slots.next_run(), answered: true, open_files: None };
+    let (next_run, answered, ending) = (slots.next_run(), true, false);
+    let welcome = Welcome { pid: 1, since_ns: 0, herd: HERD, next_run, answered, ending, open_files: None };
     theirs.set_nonblocking(true).unwrap();
     let (incoming, outgoing) = (Incoming::default(), Outgoing::default());
     let herder = Herder { stream: theirs, incoming, outgoing, notes: BTreeMap::new(), owners: BTreeMap::new() };

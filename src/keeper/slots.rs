@@ -49,6 +49,8 @@ pub(super) struct Slots {
     disowned: HashSet<RunId>,
     /// No run that was launched here has this number, or a higher one.
     next_run: u64,
+    /// Nothing is launched any more.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -75,7 +77,7 @@ impl Slots {
     /// No slots yet.
     pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
         let (slots, owners, disowned) = (BTreeMap::new(), HashMap::new(), HashSet::new());
-        Self { table, records, trees, lock, slots, owners, disowned, next_run }
+        Self { table, records, trees, lock, slots, owners, disowned, next_run, closed: false }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
@@ -124,8 +126,12 @@ impl Slots {
         self.trees.leaves.are_usable()
     }
 
-    /// The herd has ended.
+    /// The herd has ended, and nobody will ask how: no later keeper shall take it for a herd that has died.
     pub(super) fn dissolve(&mut self) {
+        let lives = |slot: &Slot| slot.runs.iter().any(|run| self.table.lives(*run));
+        for place in self.slots.values().filter(|slot| !lives(slot)).filter_map(|slot| slot.place.as_ref()) {
+            self.records.clear(place);
+        }
         self.trees.leaves.dissolve();
     }
 
@@ -206,6 +212,17 @@ impl Slots {
         runs.filter(|(run, _)| self.table.lives(*run)).collect()
     }
 
+    /// Whether this run has not ended.
+    pub(super) fn lives(&self, run: RunId) -> bool {
+        self.table.lives(run)
+    }
+
+    /// Launches nothing from here on, and says what is left to end ([`Self::living`]).
+    pub(super) fn close(&mut self) -> Vec<(RunId, Option<StopSpec>)> {
+        self.closed = true;
+        self.living()
+    }
+
     /// Sends a signal to a run's main process, or to all that belongs to the run.
     pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) {
         let Self { table, slots, owners, trees, .. } = self;
@@ -252,6 +269,8 @@ impl Slots {
     fn act(&mut self, service: &Rc<str>, act: Act) -> Result<(), Meaningless> {
         match act {
             Act::Acknowledge(run) => self.acknowledge(run.into()),
+            // The herder that still asked for it is being killed, and nobody would end what comes of it.
+            Act::Launch(_) if self.closed => {}
             Act::Launch(launch) => self.launch(service, *launch)?,
             Act::Signal { run, signal, tree } => {
                 self.signal(run.into(), frames::signal(signal)?, frames::whom(tree));

@@ -44,7 +44,9 @@ pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use mark::service_in_environment;
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process};
-pub(crate) use role::{Executable, FIRST_GIVEN, Output, become_role, given, name_process, raised, start_role};
+pub(crate) use role::{
+    Executable, FIRST_GIVEN, NOT_EXECUTED, Output, become_role, given, name_process, raised, start_role,
+};
 pub(crate) use sealed::{seal, unseal};
 pub(crate) use shared_file::{GRAIN, PidWord, SharedFile};
 pub(crate) use signals::{

@@ -14,6 +14,8 @@ use super::pidfd::Process;
 
 /// The first descriptor that a role is given; the others follow.
 pub(crate) const FIRST_GIVEN: RawFd = 3;
+/// What a role's process ends with whose program could not be executed.
+pub(crate) const NOT_EXECUTED: u8 = 127;
 
 /// The file of a program, held by a descriptor: what is installed in its place later is another one.
 #[derive(Debug)]
@@ -66,7 +68,7 @@ impl AsFd for Executable {
 /// program may; fork(2) is cheap for one that is small.
 ///
 /// # Errors
-/// The system is out of processes, memory or descriptors. What fails in the child ends it with 127.
+/// The system is out of processes, memory or descriptors. What fails in the child ends it with [`NOT_EXECUTED`].
 pub(crate) fn start_role(
     executable: &Executable,
     argv: &[CString],
@@ -130,7 +132,7 @@ unsafe fn begin(
         }
         change_mask(&0, ptr::null_mut());
         execute(program.as_fd(), argv, env);
-        libc::_exit(127)
+        libc::_exit(NOT_EXECUTED.into())
     }
 }
 

@@ -397,3 +397,38 @@ fn a_stop_goes_on_where_it_was() {
         assert_eq!(herd.lines_now("up").len(), 1, "{dead:?}");
     }
 }
+
+#[test]
+fn a_herder_that_does_not_become_the_keeper_says_so_before_it_ends() {
+    let mut herd = Herd::new();
+    herd.conf("web", &sleeper());
+    // Where systemd made the keeper, it makes the next one.
+    herd.start_through("SYSTEMD_EXEC_PID=$$ exec \"$@\"");
+    herd.until_state("web", "running");
+    let (web, herder) = (herd.pid_of("web"), herd.herder());
+    herd.signal(Signal::SIGKILL);
+    assert_eq!(herd.ended(), None);
+    gone(herder);
+    let why = "cannot become the keeper; the next daemon finds what lives: systemd starts the next one";
+    assert_eq!(herd.log().matches(why).count(), 1, "{}", herd.log());
+    assert!(lives(web));
+    kill(web, Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn the_next_boot_is_no_error() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    assert_eq!(herd.end(), Some(0));
+    // The boot id is in the header of the table; any other one is another boot's.
+    let path = herd.state().join("runs").join("table");
+    let mut table = fs::read(&path).unwrap();
+    table[24] ^= 1;
+    fs::write(&path, table).unwrap();
+    let before = herd.log().lines().count();
+    herd.start();
+    herd.until_state("web", "running");
+    let said: Vec<_> = herd.log().lines().skip(before).map(str::to_owned).collect();
+    assert!(said.iter().any(|line| line.contains("of another boot")), "{said:#?}");
+    assert!(said.iter().all(|line| line.contains(" INFO ")), "{said:#?}");
+}

@@ -17,6 +17,7 @@ mod places;
 mod reloads;
 mod restarts;
 mod shortage;
+mod shutdowns;
 mod stops;
 mod surroundings;
 mod tables;

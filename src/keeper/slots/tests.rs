@@ -212,3 +212,13 @@ fn a_run_of_which_something_is_ending_is_not_forgotten() {
     assert_eq!(keeper.ends(), [], "whoever acknowledged it has heard of it");
     assert!(!keeper.slots.owners.contains_key(&run(1)));
 }
+
+/// What a herder had asked for that was too busy to hear of a shutdown, and that is read after the keeper has begun it.
+#[test]
+fn once_the_keeper_ends_the_services_nothing_is_launched() {
+    let mut keeper = Keeper::new();
+    assert_eq!(keeper.slots.close(), []);
+    keeper.launch("web", 1, "/bin/true");
+    assert_eq!(keeper.slots.living(), []);
+    assert_eq!(keeper.slots.tell(), None);
+}
