@@ -422,8 +422,11 @@ pub(crate) fn open_to_others(path: &Path, mode: u32) {
 
 /// Whether a process of this number lives.
 pub(crate) fn lives(pid: Pid) -> bool {
-    // One that has ended and is not reaped yet has no command line any more.
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| !text.is_empty())
+    // One that has ended and is not reaped yet has a line, too, which says so. (It has no command line, and neither has one
+    // that is just being executed.)
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = line.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 /// Waits until a process is gone or a zombie.
