@@ -1,5 +1,7 @@
 //! The herder's end of the line: a spawner whose processes are the keeper's.
 
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
@@ -363,8 +365,10 @@ impl Desk {
         while !self.outgoing.unsent().is_empty() {
             match stream.try_write(self.outgoing.unsent()) {
                 Ok(count) => self.outgoing.sent(count),
-                // Full, or broken, which its end will tell.
-                Err(_) => return,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
+                // Nobody hears any more, which the line's end will tell. As long as there were something to say, a line
+                // that is always ready to refuse it would keep everybody from hearing that.
+                Err(_) => self.outgoing = Outgoing::default(),
             }
         }
     }
