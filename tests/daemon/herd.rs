@@ -206,6 +206,10 @@ impl Herd {
         // The herder may still be on its way out, with the listener open: the lock is free once all have gone.
         let lock = File::open(self.state().join("lock")).unwrap();
         within("the end of both", move || lock.lock().unwrap());
+        // Of its descriptors one is closed after the other, and who is let in by it now is thrown out at once.
+        while UnixStream::connect(self.socket()).is_ok() {
+            thread::yield_now();
+        }
     }
 
     /// Waits for the end of the daemon and gives its exit code.
@@ -373,12 +377,14 @@ impl Herd {
 
     /// What comes back on a connection of its own.
     pub(crate) fn exchange(&self, request: &str) -> String {
-        let mut stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(WATCHDOG)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let answer = || {
+            let mut stream = UnixStream::connect(self.socket())?;
+            stream.set_read_timeout(Some(WATCHDOG))?;
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        };
+        answer().unwrap_or_else(|error| panic!("{error}: {request}\n{}", self.story()))
     }
 }
 
