@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -100,10 +101,29 @@ pub(super) fn end_with(mut keeper: Keeper, mut state: StateDir, places: &Places)
     let _ = std::fs::remove_file(&places.socket);
     // An error leaves a gap in the numbers, and nothing else.
     let _ = state.give_back_runs(keeper.next_run());
-    Ok(match ended {
-        Ended::Done => ExitCode::SUCCESS,
-        Ended::NeverBegan(code) => ExitCode::from(code),
-    })
+    if ended == Ended::Done {
+        // Nor is there anything that the next daemon should go on with.
+        let _ = std::fs::remove_file(notes(places));
+    }
+    match ended {
+        Ended::Done | Ended::Left => Ok(ExitCode::SUCCESS),
+        Ended::NeverBegan(code) => never_began(code),
+    }
+}
+
+/// What becomes of a daemon whose first herder ended with this code. One of a herder's own says that it has told why, and
+/// means the same to whoever started the daemon.
+fn never_began(code: u8) -> Result<ExitCode, StartError> {
+    match code {
+        1 | 2 => Ok(ExitCode::from(code)),
+        os::NOT_EXECUTED => Err(StartError::NotExecuted { code }),
+        code => Err(StartError::NeverBegan { code }),
+    }
+}
+
+/// The journal of notes.
+pub(super) fn notes(places: &Places) -> PathBuf {
+    places.state_dir.join("runs").join("notes")
 }
 
 /// This very program as a herder at the same places.
@@ -114,4 +134,22 @@ pub(super) fn program(places: &Places, detached: bool) -> Result<HerderProgram, 
 
 pub(super) fn cannot(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Io { what: what.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_never_began_ends_with_a_code_of_the_interface() {
+        for code in [1, 2] {
+            assert_eq!(never_began(code).unwrap(), ExitCode::from(code));
+        }
+        // A panic, a program that could not be executed, and an end that nobody understands.
+        for code in [101, 127, 0] {
+            let error = never_began(code).unwrap_err();
+            assert_eq!(error.exit_code(), 1);
+            assert!(error.to_string().contains(&format!("code {code}")), "{error}");
+        }
+    }
 }

@@ -63,6 +63,18 @@ pub(crate) enum StartError {
         /// Which one, and why not.
         why: String,
     },
+    /// The herder's process was made, and not the program in it.
+    #[error("cannot execute its own program for its herder (code {code})")]
+    NotExecuted {
+        /// What the process ended with.
+        code: u8,
+    },
+    /// The first herder ended before it could say what is wrong.
+    #[error("its herder ended before it answered (code {code})")]
+    NeverBegan {
+        /// What it ended with.
+        code: u8,
+    },
     /// The system says no.
     #[error("cannot {what}")]
     Io {
@@ -75,6 +87,16 @@ pub(crate) enum StartError {
 }
 
 impl StartError {
+    /// The error and what led to it, in one line.
+    fn with_causes(&self) -> String {
+        let (mut text, mut source) = (self.to_string(), self.source());
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    }
+
     /// 2 where the command or its surroundings are wrong, else 1.
     fn exit_code(&self) -> u8 {
         match self {
@@ -85,6 +107,8 @@ impl StartError {
             | Self::Bind(_)
             | Self::Handover(_)
             | Self::NotUnderstood { .. }
+            | Self::NotExecuted { .. }
+            | Self::NeverBegan { .. }
             | Self::Io { .. } => 1,
         }
     }
@@ -138,12 +162,6 @@ fn end(result: Result<ExitCode, StartError>) -> ExitCode {
         Ok(code) => return code,
         Err(error) => error,
     };
-    let mut text = format!("daemonherder: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    eprintln!("{text}");
+    eprintln!("daemonherder: {}", error.with_causes());
     ExitCode::from(error.exit_code())
 }

@@ -1,7 +1,8 @@
 //! The life of a herder, from what it takes over to the last line of its log.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, IsTerminal};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use actix::{Actor, Addr, System};
 use tokio::sync::{mpsc, oneshot};
 
+use super::keep::notes;
 use super::succeed::succeed;
 use super::upgrade::upgrades;
 use super::{StartError, journal};
@@ -37,6 +39,20 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
         |number| os::given(number).map_err(|source| io_error("find what a keeper gives a herder".to_owned(), source));
     let (line, listener, _lock) = (given(os::FIRST_GIVEN)?, given(keeper::LISTENER)?, given(keeper::LOCK)?);
     let lines = journal::open(&places.state_dir)?;
+    let result = decide(places, line, listener.into(), detached);
+    match &result {
+        Ok(()) => log::info!("ended"),
+        // On a terminal it is about to be said anyway.
+        Err(_) if io::stderr().is_terminal() => {}
+        Err(error) => log::error!("{}", error.with_causes()),
+    }
+    // The last lines are written here, so that no way out leads past it.
+    drop(lines);
+    result
+}
+
+/// What lies between the first and the last line of the log.
+fn decide(places: &Places, line: OwnedFd, listener: UnixListener, detached: bool) -> Result<(), StartError> {
     let (mut inheritance, line) = match keeper::inherit(line) {
         // It was killed before it could say who it is; its lock tells.
         Err(LineError::Gone | LineError::Read(_)) => {
@@ -47,8 +63,8 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
         }
         heard => heard?,
     };
-    let journal = places.state_dir.join("runs").join("notes");
-    let notes = recall(&journal, &mut inheritance);
+    let journal = notes(places);
+    let written = recall(&journal, &mut inheritance);
     if inheritance.services.is_empty() {
         greet(places, inheritance.pid);
     }
@@ -58,14 +74,11 @@ pub(super) fn serve(places: &Places, detached: bool) -> Result<(), StartError> {
             .build()
             .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
     });
-    let result = system.block_on(live(places, inheritance, notes, line, listener.into(), detached));
-    if let Ok(End::Stopped) = result {
+    if let End::Stopped = system.block_on(live(places, inheritance, written, line, listener, detached))? {
         // A stop holds until the end of the herd. An error says that nothing was written.
         let _ = std::fs::remove_file(journal);
     }
-    log::info!("ended");
-    drop(lines);
-    result.map(|_| ())
+    Ok(())
 }
 
 /// The journal of notes, after what it says of services that the keeper does not know.
@@ -111,7 +124,6 @@ async fn live(
     let line_error = |source| io_error("hear the keeper".to_owned(), source);
     let (keeper, wishes) = Client::start(line, &inheritance, notes).map_err(line_error)?;
     let services = std::mem::take(&mut inheritance.services);
-    let identity = identity(places, &inheritance);
     let herd = Herd {
         spawner: Rc::new(keeper.clone()),
         clock: Clock::of_boot(),
@@ -119,10 +131,26 @@ async fn live(
         place: Arc::new(Place::new(&places.state_dir)),
         baseline: Arc::new(Baseline::of_this_process().with_open_files(inheritance.open_files)),
     };
-    let access = Access::of_this_process(None);
     let herder = Herder::new(herd, Some(places.source().into())).start();
-    herder.do_send(TakeOver(services));
-    tokio::task::spawn_local(pass_on(wishes, herder.clone(), keeper.clone(), inheritance.pid));
+    herder.do_send(TakeOver { services, ending: inheritance.ending });
+    tokio::select! {
+        end = answer(places, &inheritance, listener, &keeper, &herder, detached) => end,
+        // Without a keeper there is nothing to be done here.
+        error = pass_on(wishes, &keeper, &herder, inheritance.pid) => {
+            Err(io_error("become the keeper; the next daemon finds what lives".to_owned(), error))
+        }
+    }
+}
+
+/// Answers clients, until the herd has ended.
+async fn answer(
+    places: &Places,
+    inheritance: &Inheritance,
+    listener: UnixListener,
+    keeper: &Client,
+    herder: &Addr<Herder>,
+    detached: bool,
+) -> Result<End, StartError> {
     // What is wrong with the confs is in the log and in the status; the daemon is there all the same. A directory that
     // hangs does not keep it from answering for ever, nor from ending.
     // An error is a herder that panicked, or the end of the time.
@@ -133,10 +161,10 @@ async fn live(
         }
     })
     .await;
-    let access = admit_group(places, access, &herder).await;
-    let upgrades = Some(upgrades(&keeper, inheritance.pid));
+    let access = admit_group(places, Access::of_this_process(None), herder).await;
+    let upgrades = Some(upgrades(keeper, inheritance.pid));
     let door = front::Herd { upgrades, ..herder.clone().into() };
-    let server = front::serve(listener, door, identity, access)
+    let server = front::serve(listener, door, identity(places, inheritance), access)
         .map_err(|source| io_error(format!("answer on {}", places.socket.display()), source))?;
     tokio::task::spawn_local(tidy_memory(herder.clone()));
     keeper.ready();
@@ -151,8 +179,14 @@ async fn live(
     Ok(end)
 }
 
-/// Does what is asked of the daemon by a signal, of which the keeper tells.
-async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>, keeper: Client, pid: u32) {
+/// Does what is asked of the daemon by a signal, of which the keeper tells. Comes back once there is none, with the reason
+/// why this process does not take its place.
+async fn pass_on(
+    mut wishes: mpsc::UnboundedReceiver<Wish>,
+    keeper: &Client,
+    herder: &Addr<Herder>,
+    pid: u32,
+) -> io::Error {
     while let Some(wish) = wishes.recv().await {
         match wish {
             Wish::Shutdown => herder.do_send(Shutdown::default()),
@@ -165,12 +199,11 @@ async fn pass_on(mut wishes: mpsc::UnboundedReceiver<Wish>, herder: Addr<Herder>
                 keeper.flush();
                 // An error is a herder that panicked: then nobody knows.
                 let ending = herder.send(Survey).await.is_ok_and(|overview| overview.ending);
-                let error = succeed(pid, ending);
-                log::error!("cannot become the keeper: {error}; the next daemon finds what lives");
-                std::process::exit(1);
+                return succeed(pid, ending);
             }
         }
     }
+    io::Error::other("nobody hears it any more")
 }
 
 /// Gives memory back when a burst of events (a start, a storm, a reload of many) is over. In between it waits for the next

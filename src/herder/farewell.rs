@@ -43,6 +43,8 @@ impl Handler<Shutdown> for Herder {
             None => {
                 log::info!("stopping {} services", self.living);
                 self.farewell = Some(Farewell { begun: now, heard: false, over: false, end: End::Stopped });
+                // Before any service is stopped: whoever finds one stopped knows why.
+                self.herd.spawner.ending();
                 let (heard, this) = (self.stop_all(), ctx.address());
                 ctx.spawn(wrap_future(async move {
                     heard.await;

@@ -11,13 +11,19 @@ use super::apply::Wish;
 use crate::conf::{AnyAccounts, Pool, Settings, lower};
 use crate::keeper::Inherited;
 use crate::model::{Moment, RunId, ServiceSpec, Wanted};
-use crate::policy::{Because, Lifecycle, Note, Phase};
+use crate::policy::{Because, Input, Lifecycle, Note, Phase};
 use crate::process::Memo;
+use crate::service::Instruct;
 
 /// Go on with these services where another herder left them.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct TakeOver(pub(crate) Vec<Inherited>);
+pub(crate) struct TakeOver {
+    /// What is remembered of them.
+    pub(crate) services: Vec<Inherited>,
+    /// The herd is being ended, and that goes on, too.
+    pub(crate) ending: bool,
+}
 
 /// What the texts of confs say, read with the settings of their time.
 #[derive(Default)]
@@ -30,11 +36,11 @@ struct Library {
 impl Handler<TakeOver> for Herder {
     type Result = ();
 
-    fn handle(&mut self, TakeOver(services): TakeOver, ctx: &mut Self::Context) {
+    fn handle(&mut self, TakeOver { services, ending }: TakeOver, ctx: &mut Self::Context) {
         let mut library = Library::default();
         let count = services.len();
         for inherited in services {
-            self.inherit(inherited, &mut library, ctx);
+            self.inherit(inherited, ending, &mut library, ctx);
         }
         if count > 0 {
             log::info!("took over {count} services, {} of them with a process", self.living);
@@ -60,7 +66,7 @@ pub(crate) fn understand(inherited: &Inherited) -> Result<(), String> {
 }
 
 impl Herder {
-    fn inherit(&mut self, inherited: Inherited, library: &mut Library, ctx: &mut Context<Self>) {
+    fn inherit(&mut self, inherited: Inherited, ending: bool, library: &mut Library, ctx: &mut Context<Self>) {
         let Inherited { service, origin, note, runs, .. } = &inherited;
         if note.is_empty() && runs.is_empty() {
             // Nothing is remembered but the name: its conf begins it anew.
@@ -87,6 +93,8 @@ impl Herder {
                 note.wait_for(newest, now);
             }
         }
+        // A shutdown of which nobody knows any more has not come to its end.
+        let starts = !ending && note.outlive_shutdown(spec.enabled);
         let present = note.phase.run();
         let life = Lifecycle::of(note, self.rules(&spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
@@ -104,6 +112,9 @@ impl Herder {
         }
         let wish = Wish { spec: Some(Arc::clone(&spec)), conf: PathBuf::new(), problems: Vec::new() };
         self.enlist_as(service, wish, life, ctx);
+        if let (true, Some(child)) = (starts, self.roster.child_mut(service)) {
+            child.addr.do_send(Instruct(Input::Start(Because::Loaded)));
+        }
     }
 }
 

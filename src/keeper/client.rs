@@ -1,5 +1,7 @@
 //! The herder's end of the line: a spawner whose processes are the keeper's.
 
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +21,7 @@ use super::heritage;
 use super::inherit::{Inheritance, Inherited, Line};
 use super::notes::{Notes, Text};
 use super::wire::{self, Act, Incoming, Outgoing, Request, Step, Tell};
-use crate::model::{Ending, LaunchError, Net, Origin, RunId, ServiceId, Signal, Stage, StopScope};
+use crate::model::{Ending, Net, Origin, RunId, ServiceId, Signal, StopScope};
 use crate::os::FIRST_GIVEN;
 use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
 
@@ -294,6 +296,10 @@ impl Spawner for Client {
         self.say(&Request::Forget(service.to_string()));
     }
 
+    fn ending(&self) {
+        self.say(&Request::Ending);
+    }
+
     fn kept(&self) -> Kept {
         let mut desk = self.desk.borrow_mut();
         desk.write_down();
@@ -314,10 +320,7 @@ impl Spawner for Client {
         self.desk.borrow_mut().runs.insert(run, known);
         match frames::launch(launch) {
             Ok(launch) => self.act(run, Act::Launch(Box::new(launch))),
-            Err(_) => {
-                let error = LaunchError { stage: Stage::Stdio, errno: libc::EINVAL };
-                self.later(run, Report::Ended(Ending::NotLaunched(error)));
-            }
+            Err(error) => self.later(run, Report::Ended(Ending::NotLaunched(error))),
         }
     }
 
@@ -362,8 +365,10 @@ impl Desk {
         while !self.outgoing.unsent().is_empty() {
             match stream.try_write(self.outgoing.unsent()) {
                 Ok(count) => self.outgoing.sent(count),
-                // Full, or broken, which its end will tell.
-                Err(_) => return,
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
+                // Nobody hears any more, which the line's end will tell. As long as there were something to say, a line
+                // that is always ready to refuse it would keep everybody from hearing that.
+                Err(_) => self.outgoing = Outgoing::default(),
             }
         }
     }

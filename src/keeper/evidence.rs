@@ -3,11 +3,11 @@
 //! A number alone says nothing: it may be a stranger's by now. What is not certainly ours is not touched.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::run_table::Record;
 use crate::model::Ending;
-use crate::os::{Mark, find, mark_of, open_process};
+use crate::os::{Claim, claim_of, find, open_process};
 
 /// What became of a run while nobody looked.
 #[derive(Debug)]
@@ -18,8 +18,16 @@ pub(crate) enum Evidence {
     Ended(Ending),
     /// It has ended, and the table does not say how; or it was never made.
     Gone,
-    /// It can't be told yet: at this moment the process is being executed. To be asked again a moment later.
-    NotYet,
+}
+
+/// What a look has shown.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// This.
+    Settled(Evidence),
+    /// A moment later there will be more to see: the process is becoming a program at this moment. Should it go on doing so,
+    /// the descriptor is of one that is to be killed, since it might be the run's.
+    NotYet(Option<OwnedFd>),
 }
 
 /// What has the number of a record's process.
@@ -31,8 +39,8 @@ enum Seen {
     Itself,
     /// Another process than the record names.
     Stranger,
-    /// A process that the record does not name further, and the mark that it carries.
-    Somebody(Mark),
+    /// A process that the record does not name further: what it claims, and its real user.
+    Somebody(Claim, u32),
 }
 
 /// What is to be made of it.
@@ -41,48 +49,54 @@ enum Verdict {
     Alive,
     Ended(Ending),
     Gone,
-    NotYet,
+    NotYet { kill: bool },
 }
 
-/// Looks for the process of a record.
+/// Looks for the process of a record. The lock is that of the state directory.
 ///
 /// # Errors
 /// The system has no descriptor or no `/proc` to look with: then nobody knows, and nothing may be launched in its place.
-pub(crate) fn examine(record: &Record) -> io::Result<Evidence> {
-    let (seen, pidfd) = look(record)?;
+pub(crate) fn examine(record: &Record, lock: BorrowedFd<'_>) -> io::Result<Look> {
+    let (seen, pidfd) = look(record, lock)?;
     let own_uid = nix::unistd::getuid().as_raw();
-    Ok(match (judge(record, seen, own_uid), pidfd) {
+    Ok(Look::Settled(match (judge(record, seen, own_uid), pidfd) {
+        (Verdict::NotYet { kill }, pidfd) => return Ok(Look::NotYet(pidfd.filter(|_| kill))),
         (Verdict::Alive, Some(pidfd)) => Evidence::Alive(pidfd),
         (Verdict::Ended(ending), _) => Evidence::Ended(ending),
-        (Verdict::NotYet, _) => Evidence::NotYet,
         (Verdict::Gone | Verdict::Alive, _) => Evidence::Gone,
-    })
+    }))
 }
 
-fn look(record: &Record) -> io::Result<(Seen, Option<OwnedFd>)> {
+fn look(record: &Record, lock: BorrowedFd<'_>) -> io::Result<(Seen, Option<OwnedFd>)> {
     let Some(pid) = record.pid else { return Ok((Seen::Nobody, None)) };
     if let Some(identity) = record.identity {
         let itself = find(pid, identity)?;
         return Ok((if itself.is_some() { Seen::Itself } else { Seen::Stranger }, itself));
     }
     let Some(pidfd) = open_process(pid)? else { return Ok((Seen::Nobody, None)) };
-    let seen = mark_of(pid, pidfd.as_fd())?.map_or(Seen::Nobody, Seen::Somebody);
-    Ok((seen, Some(pidfd)))
+    let claim = claim_of(pid, pidfd.as_fd(), record.run.herd, lock)?;
+    Ok((claim.map_or(Seen::Nobody, |(claim, uid)| Seen::Somebody(claim, uid)), Some(pidfd)))
 }
 
 fn judge(record: &Record, seen: Seen, own_uid: u32) -> Verdict {
     if let Some(ending) = record.ended {
         return Verdict::Ended(ending);
     }
-    match seen {
-        Seen::Itself => Verdict::Alive,
-        // The keeper was killed after it had made the process, and before it could say which one it is. Its environment is
-        // fresh then: a program that writes over it has had no time to.
-        Seen::Somebody(Mark::Of { run, uid }) if run == record.run && (uid == own_uid || uid == record.uid) => {
-            Verdict::Alive
-        }
-        Seen::Somebody(Mark::NotYet) => Verdict::NotYet,
-        Seen::Somebody(Mark::Of { .. } | Mark::Missing | Mark::Hidden) | Seen::Stranger | Seen::Nobody => Verdict::Gone,
+    let claim = match seen {
+        Seen::Itself => return Verdict::Alive,
+        Seen::Somebody(claim, uid) if uid == own_uid || uid == record.uid => claim,
+        Seen::Somebody(..) | Seen::Stranger | Seen::Nobody => return Verdict::Gone,
+    };
+    // The keeper was killed after it had made the process, and before it could say which one it is.
+    match claim {
+        // Only a keeper's own children are that, and this is the one that has the number.
+        Claim::Launching => Verdict::Alive,
+        // Its environment is fresh: a program that writes over it has had no time to.
+        Claim::Of(run) if run == record.run => Verdict::Alive,
+        Claim::Of(_) | Claim::NoRun => Verdict::Gone,
+        Claim::Executing => Verdict::NotYet { kill: true },
+        // It has not come to its limits yet, or it is somebody's who hides for good: that one is not touched.
+        Claim::Hidden => Verdict::NotYet { kill: false },
     }
 }
 

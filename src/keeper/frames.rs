@@ -1,14 +1,12 @@
 //! Between the values of this program and the frames that carry them.
 
-use std::ffi::{CString, NulError};
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::ffi::CString;
 use std::time::Duration;
 
 use super::wire;
 use crate::model::{Bound, Ending, LaunchError, Limit, Resource, Signal, Stage, StopScope, StopSpec};
 use crate::os::{Ids, Order, OutputTo};
-use crate::process::{Credentials, Launch, Output, Report, Sink, Whom};
+use crate::process::{self, Launch, Report, Whom};
 
 /// A value that this version does not know, from a side that is of this version: memory was overwritten, or worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,33 +56,31 @@ impl TryFrom<wire::Stop> for StopSpec {
     }
 }
 
-/// A launch as a frame. A path with a NUL in it can't be said, nor could it be opened.
-pub(super) fn launch(launch: Launch) -> Result<wire::Launch, NulError> {
-    let Launch { service: _, run, programs, argv, env, cwd, credentials, umask, limits, output, cgroup, scope } =
-        launch;
-    let Output { stdout, stderr } = output;
+/// A launch as a frame.
+///
+/// # Errors
+/// A path has a NUL in it, and could not be opened.
+pub(super) fn launch(launch: Launch) -> Result<wire::Launch, LaunchError> {
+    let (run, cgroup, tree) = (launch.run.into(), launch.cgroup, is_tree(launch.scope));
+    let Order { limits, stdout, stderr, umask, ids, cwd, programs, argv, env } = process::order(launch)?;
+    let path = |output| match output {
+        OutputTo::Null => None,
+        OutputTo::File(path) => Some(path),
+    };
     Ok(wire::Launch {
-        run: run.into(),
+        run,
         programs,
         argv,
         env,
         cwd,
-        ids: credentials.map(|Credentials { uid, gid, groups }| (uid, gid, groups)),
+        ids: ids.map(|Ids { uid, gid, groups }| (uid, gid, groups)),
         umask,
         limits: limits.into_iter().map(|(resource, limit)| bounds(resource, limit)).collect(),
-        stdout: sink(stdout)?,
-        stderr: stderr.map(sink).transpose()?,
+        stdout: path(stdout),
+        stderr: stderr.map(path),
         cgroup,
-        tree: is_tree(scope),
+        tree,
     })
-}
-
-fn sink(sink: Sink) -> Result<Option<CString>, NulError> {
-    let path = |path: PathBuf| CString::new(path.into_os_string().into_vec());
-    match sink {
-        Sink::Null => Ok(None),
-        Sink::File(file) => path(file).map(Some),
-    }
 }
 
 fn bounds(resource: Resource, Limit { soft, hard }: Limit) -> (u8, Option<u64>, Option<u64>) {
@@ -103,7 +99,7 @@ pub(super) fn unbound(at: Option<u64>) -> Bound {
     at.map_or(Bound::Unlimited, Bound::At)
 }
 
-/// A launch in the terms of the system.
+/// A frame in the terms of the system.
 pub(super) fn order(launch: wire::Launch) -> Result<Order, Meaningless> {
     let limits = launch.limits.into_iter().map(|(number, soft, hard)| {
         let (resource, _) = Resource::ALL.get(usize::from(number)).ok_or(Meaningless)?;

@@ -37,6 +37,8 @@ pub(crate) struct Inheritance {
     pub(crate) next_run: u64,
     /// A herder has answered in this keeper's life.
     pub(crate) answered: bool,
+    /// The herd is being ended, as the herder is told once more.
+    pub(crate) ending: bool,
     /// The open files that the daemon was started with.
     pub(crate) open_files: Option<Limit>,
     /// How the last upgrade went, if there was one.
@@ -111,7 +113,7 @@ fn inherited(slot: wire::Slot, before: &mut Arc<str>) -> Option<Inherited> {
 }
 
 fn inheritance(welcome: wire::Welcome, services: Vec<Inherited>) -> Inheritance {
-    let wire::Welcome { pid, since_ns, herd, next_run, answered, open_files } = welcome;
+    let wire::Welcome { pid, since_ns, herd, next_run, answered, ending, open_files } = welcome;
     let open_files = open_files.map(|(soft, hard)| Limit { soft: frames::unbound(soft), hard: frames::unbound(hard) });
-    Inheritance { pid, since_ns, herd, next_run, answered, open_files, upgraded: None, services }
+    Inheritance { pid, since_ns, herd, next_run, answered, ending, open_files, upgraded: None, services }
 }

@@ -17,7 +17,7 @@ use super::run_table::{Record, RunTable};
 use super::slots::Slots;
 use super::trees::Trees;
 use super::wire::{Act, Incoming, Memo, Outgoing, Report, Request, Run, Slot, Step, Stop, Tell, Welcome};
-use crate::model::{Ending, RunId};
+use crate::model::{Ending, RunId, StopScope};
 use crate::os::Epoll;
 use crate::process::LAUNCH_LIMIT;
 use crate::process::children::{EndBy, Table};
@@ -113,7 +113,8 @@ impl Pair {
         let service = format!("s{service}").parse().unwrap();
         let place = self.records.claim(&service).unwrap();
         let run = RunId { herd: HERD, number: self.runs };
-        let record = Record { place, service, run, uid: 0, pid: None, identity: None, ended: None };
+        let scope = StopScope::Tree;
+        let record = Record { place, service, run, uid: 0, pid: None, identity: None, ended: None, scope };
         self.slots.adopt(record, Evidence::Ended(Ending::Exited(7)));
     }
 
@@ -150,8 +151,8 @@ impl Pair {
 
 fn connect(slots: &Slots) -> (Link, Herder) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let welcome =
-        Welcome { pid: 1, since_ns: 0, herd: HERD, next_run: slots.next_run(), answered: true, open_files: None };
+    let (next_run, answered, ending) = (slots.next_run(), true, false);
+    let welcome = Welcome { pid: 1, since_ns: 0, herd: HERD, next_run, answered, ending, open_files: None };
     theirs.set_nonblocking(true).unwrap();
     let (incoming, outgoing) = (Incoming::default(), Outgoing::default());
     let herder = Herder { stream: theirs, incoming, outgoing, notes: BTreeMap::new(), owners: BTreeMap::new() };

@@ -1,7 +1,6 @@
 //! The keeper's lines for the log, which the herder writes: the keeper itself never waits for a disk or a terminal.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -18,16 +17,6 @@ struct Lines(Mutex<VecDeque<Line>>);
 pub(super) struct Line {
     pub(super) error: bool,
     pub(super) text: String,
-}
-
-/// An error and what led to it, in one line.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// From now on this process's lines wait for a herder.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::handover::Handover;
 use super::herder::HerderProgram;
 use crate::model::{Ending, Signal, StopScope};
-use crate::os::{self, Executable, FIRST_GIVEN, Output, Process};
+use crate::os::{self, Executable, FIRST_GIVEN, NOT_EXECUTED, Output, Process};
 
 /// Where the child finds the copy of the state.
 pub(crate) const STATE: RawFd = FIRST_GIVEN;
@@ -18,8 +18,6 @@ pub(crate) const STATE: RawFd = FIRST_GIVEN;
 const LONGEST_ANSWER: usize = 16 << 10;
 /// How much of that is told to people.
 const LONGEST_COMPLAINT: usize = 500;
-/// What a child ends with that could not be executed ([`os::start_role`]).
-const NOT_EXECUTED: u8 = 127;
 
 /// What it says where all is well, as one line of JSON on its standard output: any version says it, for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

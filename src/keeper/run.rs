@@ -104,6 +104,8 @@ pub(crate) struct Keeper {
 pub(crate) enum Ended {
     /// The herd has ended.
     Done,
+    /// The daemon has: its services run on.
+    Left,
     /// The first herder could not begin, and there was nothing to keep: it has said why. This was its exit code.
     NeverBegan(u8),
 }
@@ -126,6 +128,7 @@ impl Keeper {
             herd,
             next_run,
             answered: false,
+            ending: false,
             open_files: open_files.map(|limit| (frames::bound(limit.soft), frames::bound(limit.hard))),
         };
         let (epoll, signals) = (Rc::new(Epoll::new()?), Signals::take()?);
@@ -135,7 +138,7 @@ impl Keeper {
         let mut slots = Slots::new(table, records.0, trees, Rc::clone(&lock), next_run);
         match &arrival {
             Some(arrival) => arrival.unpack(&mut slots, records.1)?,
-            None => take_over(records.1, &mut slots)?,
+            None => take_over(records.1, &mut slots, herd, lock.as_fd())?,
         }
         Ok(Self {
             upgraded: arrival.as_deref().map(Arrival::outcome),
@@ -180,7 +183,7 @@ impl Keeper {
             self.expire();
             self.speak();
             if let Some(ended) = self.ended() {
-                if !self.left {
+                if ended == Ended::Done {
                     self.slots.dissolve();
                 }
                 return Ok(ended);
@@ -297,7 +300,8 @@ impl Keeper {
     }
 
     fn welcome(&self) -> Welcome {
-        Welcome { next_run: self.slots.next_run(), answered: self.answered, ..self.beginning }
+        let (answered, ending) = (self.answered, self.shutdown.is_some());
+        Welcome { next_run: self.slots.next_run(), answered, ending, ..self.beginning }
     }
 
     fn take_signals(&mut self) {
@@ -334,9 +338,8 @@ impl Keeper {
             self.herder_changed();
         } else if self.is_preflight(pid) {
             self.preflight_ended();
-        } else if !self.slots.reap(pid) {
-            // An orphan that became ours; for a child that is long reaped, it does nothing.
-            os::reap_stranger(pid);
+        } else {
+            self.slots.reap(pid);
         }
     }
 
@@ -392,10 +395,11 @@ impl Keeper {
                 bad = Some(error);
             }
         });
-        if let (Some(shutdown), true, true) = (&mut self.shutdown, link.is_told_all(), self.watch.has_heard_all()) {
-            shutdown.taken_over = true;
-        }
+        let has_heard_all = link.is_told_all() && self.watch.has_heard_all();
         self.link = Some(link);
+        if self.shutdown.is_some() && has_heard_all {
+            self.taken_over();
+        }
         match (read, bad) {
             (Ok(false), None) => {}
             (Ok(true), None) => {
@@ -430,6 +434,7 @@ impl Keeper {
                     on_ready();
                 }
             }
+            Request::Ending => self.taken_over(),
             Request::Over { left } => {
                 (self.over, self.left) = (Some(self.now()), left);
                 self.watch.rest();
@@ -459,7 +464,7 @@ impl Keeper {
             return Some(Ended::NeverBegan(code));
         }
         if self.over.is_some() && alone {
-            return Some(Ended::Done);
+            return Some(if self.left { Ended::Left } else { Ended::Done });
         }
         let own = self.shutdown.as_ref()?.own.as_ref()?;
         (alone && (self.slots.living().is_empty() || own.is_over(self.now()))).then_some(Ended::Done)

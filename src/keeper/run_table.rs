@@ -2,7 +2,8 @@
 //!
 //! The file is memory ([`SharedFile`]): what has been stored when the keeper is killed is what the next one reads, in the
 //! order of the program. So every record is stored to in an order of which each beginning is harmless, and no call but
-//! [`RunTable::open`] and [`RunTable::claim`] makes a system call.
+//! [`RunTable::open`] and [`RunTable::grow_ahead`] has to do with the disk, unless more services come at once than there is
+//! room for ahead.
 //!
 //! It begins with a header; records follow one after the other, each of as many cells of 64 bytes as its service's id
 //! needs, up to a cell that begins with 0. A record is taken by one store of its first word, which says so and how long
@@ -15,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::layout::{CELL, Cells, Damaged, Head, Run};
-use crate::model::{Ending, RunId, ServiceId};
+use crate::model::{Ending, RunId, ServiceId, StopScope};
 use crate::os::{GRAIN, Identity, PidWord, SharedFile};
 
 /// The run table, open. Of one file there is one at a time: the lock of the state directory sees to that.
@@ -55,6 +56,8 @@ pub(crate) struct Record {
     pub(crate) identity: Option<Identity>,
     /// How it ended, if that was known.
     pub(crate) ended: Option<Ending>,
+    /// What ends with its main process.
+    pub(crate) scope: StopScope,
 }
 
 /// What was in a table.
@@ -64,6 +67,9 @@ pub(crate) struct Found {
     pub(crate) records: Vec<Record>,
     /// Why what it said was not trusted; `None` also of a table that had not been made.
     pub(crate) distrusted: Option<Distrust>,
+    /// Runs of this boot may live of which it says nothing. Until whoever looks for them has come to an end, and said so by
+    /// [`RunTable::vouch`], it counts as one that had not been made.
+    pub(crate) lost: bool,
 }
 
 /// Why a table is begun anew.
@@ -121,6 +127,8 @@ impl TableError {
 
 /// How large a table can become: a million services.
 const ROOM: usize = 1 << 26;
+/// How much room there is for further records, a thousand services with short ids, whenever the keeper has nothing to do.
+const AHEAD: usize = GRAIN;
 
 impl RunTable {
     /// Opens the table of this boot and says what is in it; makes it, or begins it anew, where there is none to trust.
@@ -136,7 +144,10 @@ impl RunTable {
                 // Blocks for all of it, and nothing of what a growth that was cut short had added.
                 table.cells.resize(size).map_err(failed)?;
                 match table.walk() {
-                    Ok(records) => return Ok((table, Found { records, distrusted: None })),
+                    Ok(records) => {
+                        table.grow_ahead();
+                        return Ok((table, Found { records, ..Found::default() }));
+                    }
                     Err(Damaged) => Some(Distrust::Damaged),
                 }
             }
@@ -144,13 +155,37 @@ impl RunTable {
         };
         (table.end, table.free) = (CELL, Vec::new());
         table.cells.begin_anew(boot_id).map_err(failed)?;
-        Ok((table, Found { records: Vec::new(), distrusted }))
+        table.grow_ahead();
+        let lost = distrusted != Some(Distrust::OtherBoot);
+        if !lost {
+            table.vouch();
+        }
+        Ok((table, Found { records: Vec::new(), distrusted, lost }))
+    }
+
+    /// All that lives has its record: from now on this is a table.
+    pub(crate) fn vouch(&self) {
+        self.cells.finish();
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes room for records to come. To be called when nobody waits: the disk may take its time. Where that has none, what
+    /// there is will do until [`Self::claim`] finds that it does not.
+    pub(crate) fn grow_ahead(&mut self) {
+        let end = self.end + AHEAD;
+        if end > self.cells.size() {
+            let _ = self.cells.resize(end.next_multiple_of(GRAIN));
+        }
     }
 
     /// A record for a service that has none: a free one of the right size, or a new one, without a run.
     ///
     /// # Errors
-    /// The disk is full. Nothing has changed then, and a later call may succeed.
+    /// There was no room ahead, and the disk is full. Nothing has changed then, and a later call may succeed.
     pub(crate) fn claim(&mut self, service: &ServiceId) -> Result<Place, TableError> {
         let cells = layout::cells_for(service).ok_or_else(|| TableError::IdTooLong(service.clone()))?;
         let place = match self.free.iter().position(|free| free.cells == cells) {
@@ -162,9 +197,19 @@ impl RunTable {
     }
 
     /// A run begins: the record is its own before there is a process. The word takes the number of the process, before
-    /// that runs.
+    /// that runs. What ends with it is its whole tree, until [`Self::rescope`] says otherwise.
     pub(crate) fn begin(&self, place: &Place, run: RunId, uid: u32) -> PidWord {
         self.cells.begin(place.at, run, uid)
+    }
+
+    /// This is what ends with the main process of a run. Of a run that is not in this record any more nothing is said.
+    pub(crate) fn rescope(&self, place: &Place, run: RunId, scope: StopScope) {
+        self.cells.rescope(place.at, run, scope);
+    }
+
+    /// The user that the run of a record was to be launched as.
+    pub(crate) fn uid(&self, place: &Place, run: RunId) -> Option<u32> {
+        self.cells.run(place.at).filter(|known| known.run == run).map(|known| known.uid)
     }
 
     /// The process has been made.
@@ -213,8 +258,8 @@ impl RunTable {
             let place = Place { at: self.end, cells };
             self.end += cells * CELL;
             match service.and_then(|service| Some((service, self.cells.run(place.at)?))) {
-                Some((service, Run { run, uid, pid, identity, ended })) => {
-                    records.push(Record { place, service, run, uid, pid, identity, ended });
+                Some((service, Run { run, uid, pid, identity, ended, scope })) => {
+                    records.push(Record { place, service, run, uid, pid, identity, ended, scope });
                 }
                 // Nobody remembers a record without a run: whoever needs one claims it.
                 None => self.release(place),

@@ -1,22 +1,24 @@
 //! One slot a service: what is remembered of it, and its run.
 
+mod ends;
 mod handover;
+mod recovered;
 
 pub(super) use handover::check;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::evidence::Evidence;
 use super::frames::{self, Meaningless};
+use super::leaves::Busy;
 use super::run_table::{Place, Record, RunTable};
-use super::trees::{CLEARING, Ended, Trees};
+use super::trees::Trees;
 use super::wire::{self, Act, Memo, Step};
-use crate::model::{Ending, LaunchError, Resource, RunId, ServiceId, Signal, Stage, StopScope, StopSpec};
+use crate::model::{Ending, LaunchError, Resource, RunId, Signal, Stage, StopScope, StopSpec};
 use crate::os::cgroup::Leaf;
 use crate::os::tree::limit_mark;
 use crate::os::{Clock, Process, Trace};
@@ -47,6 +49,8 @@ pub(super) struct Slots {
     disowned: HashSet<RunId>,
     /// No run that was launched here has this number, or a higher one.
     next_run: u64,
+    /// Nothing is launched any more.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -61,6 +65,8 @@ struct Slot {
     /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
     in_leaf: bool,
     began: u64,
+    /// Its run was launched by an earlier keeper: what descends from it does not come to this one.
+    foreign: bool,
     /// Processes in its leaf that the kernel had killed for want of memory by then.
     oom_kills: u64,
     /// Its record in the run table, from its first launch on.
@@ -71,14 +77,13 @@ impl Slots {
     /// No slots yet.
     pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
         let (slots, owners, disowned) = (BTreeMap::new(), HashMap::new(), HashSet::new());
-        Self { table, records, trees, lock, slots, owners, disowned, next_run }
+        Self { table, records, trees, lock, slots, owners, disowned, next_run, closed: false }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
     pub(super) fn adopt(&mut self, record: Record, evidence: Evidence) {
-        let Record { place, service, run, pid, .. } = record;
-        let in_leaf = pid.is_some_and(|pid| self.trees.is_in_leaf(&service, pid.unsigned_abs()));
-        let service = self.slot(service.as_str());
+        let Record { place, service: id, run, pid, scope, .. } = record;
+        let service = self.slot(id.as_str());
         self.next_run = self.next_run.max(run.number.saturating_add(1));
         if let (None, Evidence::Gone) = (pid, &evidence) {
             // The kernel stores the number before the process does anything: this one was never made. Whoever decided it
@@ -89,108 +94,51 @@ impl Slots {
             }
             return;
         }
-        let ending = match evidence {
+        let leaves = &mut self.trees.leaves;
+        let (in_leaf, ending) = match evidence {
             Evidence::Alive(fd) => {
-                let process = Process::foreign(pid.unwrap_or_default(), fd);
-                self.table.adopt(run, StopScope::Tree, process);
-                None
+                let pid = pid.unwrap_or_default();
+                self.table.adopt(run, scope, Process::foreign(pid, fd));
+                (leaves.has(&id, pid.unsigned_abs()), None)
             }
-            Evidence::Ended(ending) => Some(ending),
-            Evidence::Gone | Evidence::NotYet => Some(Ending::Lost),
+            Evidence::Ended(ending) => (pid.is_some() && leaves.is_populated(&id), Some(ending)),
+            Evidence::Gone => (pid.is_some() && leaves.is_populated(&id), Some(Ending::Lost)),
         };
-        if let Some(ending) = ending {
-            self.table.bury(run, StopScope::Tree, ending);
-        }
         self.owners.insert(run, Rc::clone(&service));
         if let Some(slot) = self.slots.get_mut(&service) {
             slot.runs.push(run);
             slot.place = Some(place);
-            slot.in_leaf = in_leaf;
+            (slot.in_leaf, slot.foreign) = (in_leaf, true);
+            // What was killed before has not ended this run.
+            slot.oom_kills = if in_leaf { self.trees.leaves.oom_kills(&id) } else { 0 };
         }
-    }
-
-    /// Something that epoll knows by this number has happened.
-    pub(super) fn happened(&mut self, number: u64) {
-        if number >= CLEARING {
-            let over = self.trees.happened(number);
-            over.into_iter().for_each(|run| self.table.release(run));
-        } else {
-            self.table.happened(number);
-        }
-        self.clear();
-    }
-
-    /// Does what is due.
-    pub(super) fn expire(&mut self, now: Instant) {
-        self.table.expire(now);
-        for run in self.trees.expire(now) {
-            self.table.release(run);
-        }
-        self.clear();
-    }
-
-    /// When [`Self::expire`] has something to do next.
-    pub(super) fn next_deadline(&mut self) -> Option<Instant> {
-        self.table.next_deadline().into_iter().chain(self.trees.deadline()).min()
-    }
-
-    /// Ends what is left of runs whose main processes have ended. As long as something is, the run has not ended.
-    ///
-    /// All that have ended are reaped first, since what they leave behind is this process's own from then on: one look is
-    /// enough for all of them where there is nothing.
-    pub(super) fn clear(&mut self) {
-        let Self { table, slots, owners, trees, .. } = self;
-        let mut nobody_left = false;
-        while let Some((run, scope)) = table.next_ended() {
-            let Some(service) = owners.get(&run) else { continue };
-            let Some(slot) = slots.get(service) else { continue };
-            let Ok(id) = service.parse() else { continue };
-            let by_kill = Some(Ending::Killed { signal: Signal::KILL, core: false });
-            if slot.in_leaf && table.ending(run) == by_kill && trees.oom_kills(&id) > slot.oom_kills {
-                table.amend(run, Ending::OomKilled);
-            }
-            if scope == StopScope::Main {
-                continue;
-            }
-            let known = |pid| table.knows(pid);
-            let runs = || {
-                let living = owners.iter().filter_map(|(run, service)| Some((run, slots.get(service)?)));
-                living.map(|(run, slot)| (*run, table.number(*run).unwrap_or(0), slot.began)).collect()
-            };
-            if trees.clear(&Ended { run, service: &id, in_leaf: slot.in_leaf }, known, runs, &mut nobody_left) {
-                table.hold(run);
+        if let Some(ending) = ending {
+            self.table.bury(run, scope, ending);
+            if pid.is_some() {
+                // Nobody has looked for what it left, or the last one did not come to the end of it.
+                self.clear_run(run, &mut false);
             }
         }
     }
 
     /// Whether services get cgroups.
     pub(super) fn has_leaves(&self) -> bool {
-        self.trees.has_leaves()
+        self.trees.leaves.are_usable()
     }
 
-    /// The herd has ended.
+    /// The herd has ended, and nobody will ask how: no later keeper shall take it for a herd that has died.
     pub(super) fn dissolve(&mut self) {
-        self.trees.dissolve();
-    }
-
-    /// A child of this number has ended: reaps it. False if it is no run's.
-    pub(super) fn reap(&mut self, pid: i32) -> bool {
-        let Self { table, records, slots, owners, .. } = self;
-        let known = table.reap(pid, |run, ending| {
-            let slot = owners.get(&run).and_then(|service| slots.get(service));
-            if let Some(place) = slot.and_then(|slot| slot.place.as_ref()) {
-                records.ended(place, ending);
-            }
-        });
-        if !known && let Some(run) = self.trees.reaped(pid.unsigned_abs()) {
-            self.table.release(run);
+        let lives = |slot: &Slot| slot.runs.iter().any(|run| self.table.lives(*run));
+        for place in self.slots.values().filter(|slot| !lives(slot)).filter_map(|slot| slot.place.as_ref()) {
+            self.records.clear(place);
         }
-        known
+        self.trees.leaves.dissolve();
     }
 
-    /// Gives back what only a burst needs.
+    /// Gives back what only a burst needs, and makes ready for another one.
     pub(super) fn rest(&mut self) {
         self.table.rest();
+        self.records.grow_ahead();
         // Made from what is sorted already, the map's nodes are full; else they are half empty.
         self.slots = std::mem::take(&mut self.slots).into_iter().collect();
     }
@@ -217,7 +165,7 @@ impl Slots {
         {
             self.records.release(place);
             if let Ok(service) = service.parse() {
-                self.trees.forget(&service);
+                self.trees.leaves.forget(&service);
             }
         }
     }
@@ -264,16 +212,29 @@ impl Slots {
         runs.filter(|(run, _)| self.table.lives(*run)).collect()
     }
 
-    /// Sends a signal without being asked by the herder.
+    /// Whether this run has not ended.
+    pub(super) fn lives(&self, run: RunId) -> bool {
+        self.table.lives(run)
+    }
+
+    /// Launches nothing from here on, and says what is left to end ([`Self::living`]).
+    pub(super) fn close(&mut self) -> Vec<(RunId, Option<StopSpec>)> {
+        self.closed = true;
+        self.living()
+    }
+
+    /// Sends a signal to a run's main process, or to all that belongs to the run.
     pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) {
+        let Self { table, slots, owners, trees, .. } = self;
         if (signal, whom) == (Signal::KILL, Whom::Tree)
-            && let Some((service, slot)) = self.owners.get(&run).and_then(|owner| self.slots.get_key_value(owner))
+            && table.lives(run)
+            && let Some((service, slot)) = owners.get(&run).and_then(|owner| slots.get_key_value(owner))
             && let Ok(id) = service.parse()
         {
             // What has left the group, too, and before the main process gives its children away.
-            self.trees.kill(&id, slot.in_leaf, self.table.number(run));
+            trees.kill(&id, slot.in_leaf, table.process(run));
         }
-        self.table.signal(run, signal, whom);
+        table.signal(run, signal, whom);
     }
 
     /// The key of a slot, which is made where there is none.
@@ -308,11 +269,19 @@ impl Slots {
     fn act(&mut self, service: &Rc<str>, act: Act) -> Result<(), Meaningless> {
         match act {
             Act::Acknowledge(run) => self.acknowledge(run.into()),
+            // The herder that still asked for it is being killed, and nobody would end what comes of it.
+            Act::Launch(_) if self.closed => {}
             Act::Launch(launch) => self.launch(service, *launch)?,
             Act::Signal { run, signal, tree } => {
                 self.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
             }
-            Act::Rescope { run, tree } => self.table.rescope(run.into(), frames::scope(tree)),
+            Act::Rescope { run, tree } => {
+                let (run, scope) = (run.into(), frames::scope(tree));
+                self.table.rescope(run, scope);
+                if let Some(place) = self.slots.get(service).and_then(|slot| slot.place.as_ref()) {
+                    self.records.rescope(place, run, scope);
+                }
+            }
             Act::Examine(run) => _ = self.table.examine(run.into()),
         }
         Ok(())
@@ -334,13 +303,6 @@ impl Slots {
         }
     }
 
-    fn leaf(&mut self, service: &str) -> Option<Leaf> {
-        let Self { table, slots, trees, .. } = self;
-        let lives =
-            |id: &ServiceId| slots.get(id.as_str()).is_some_and(|slot| slot.runs.iter().any(|run| table.lives(*run)));
-        trees.leaf(&service.parse().ok()?, lives)
-    }
-
     /// Begins a launch, unless something of the service lives: whatever the herder believes, there is no second copy.
     fn launch(&mut self, service: &Rc<str>, launch: wire::Launch) -> Result<(), Meaningless> {
         let (run, scope) = (RunId::from(launch.run), frames::scope(launch.tree));
@@ -351,32 +313,50 @@ impl Slots {
         {
             order.limits.push((Resource::Locks, mark));
         }
-        let leaf = if wants_leaf { self.leaf(service) } else { None };
-        let Self { table, records, lock, slots, owners, next_run, .. } = self;
+        let Self { table, records, trees, lock, slots, owners, next_run, .. } = self;
         let Some(slot) = slots.get_mut(service) else { return Ok(()) };
-        (slot.in_leaf, slot.began) = (leaf.is_some(), ticks());
-        slot.oom_kills = leaf.as_ref().and_then(Leaf::oom_kills).unwrap_or(0);
-        let room = slot.make_room(service, table, records);
+        let room = slot.make_room(service, table, records).and_then(|()| leaf(trees, service, scope, wants_leaf));
         slot.runs.push(run);
         owners.insert(run, Rc::clone(service));
         *next_run = (*next_run).max(run.number.saturating_add(1));
-        match room.and(slot.place.as_ref().ok_or(REFUSED)) {
-            Ok(place) => {
+        match (room, &slot.place) {
+            (Ok(leaf), Some(place)) => {
+                (slot.in_leaf, slot.began, slot.foreign) = (leaf.is_some(), ticks(), false);
+                slot.oom_kills = leaf.as_ref().and_then(Leaf::oom_kills).unwrap_or(0);
                 let uid = order.ids.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |ids| ids.uid);
+                let number = records.begin(place, run, uid);
+                records.rescope(place, run, scope);
                 let trace = Trace {
-                    number: Some(records.begin(place, run, uid)),
+                    number: Some(number),
                     lock: Some(lock.as_fd()),
                     leaf: leaf.as_ref().map(AsFd::as_fd),
                     ..Trace::default()
                 };
-                table.launch(run, scope, Ok(order), trace, |pid, identity| records.made(place, pid, identity));
+                let mut began_in_leaf = slot.in_leaf;
+                table.launch(run, scope, Ok(order), trace, |pid, identity, in_leaf| {
+                    identity.into_iter().for_each(|identity| records.made(place, pid, identity));
+                    began_in_leaf = in_leaf;
+                });
+                if slot.in_leaf != began_in_leaf {
+                    slot.in_leaf = false;
+                    log::error!("{service}: its cgroup takes no process; what it leaves is caught as a subreaper");
+                    // The next launch gets a new one.
+                    service.parse().iter().for_each(|id| trees.leaves.forget(id));
+                }
             }
-            Err(error) => {
-                table.launch(run, scope, Err(error), Trace::default(), |_, _| ());
+            (room, _) => {
+                let error = room.err().unwrap_or(REFUSED);
+                table.launch(run, scope, Err(error), Trace::default(), |_, _, _| ());
             }
         }
         Ok(())
     }
+}
+
+/// The leaf for a launch that wants one.
+fn leaf(trees: &mut Trees, service: &str, scope: StopScope, wants: bool) -> Result<Option<Leaf>, LaunchError> {
+    let Some(id) = service.parse().ok().filter(|_| wants) else { return Ok(None) };
+    trees.leaves.leaf(&id, scope).map_err(|Busy| LaunchError { errno: libc::EBUSY, ..REFUSED })
 }
 
 impl Slot {
@@ -395,3 +375,6 @@ impl Slot {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,47 +1,45 @@
 //! What belongs to a run besides its main process: found, ended, and waited for.
 //!
 //! With a leaf all of it is in there. Without one, what has outlived its parents has become this process's own child, and
-//! is told by the marks that it has inherited; what made a group or session of its own is found so, too.
+//! is told by the marks that it has inherited; what made a group or session of its own is found so, too. A run that an
+//! earlier keeper launched has left nothing to this process: what is left of it is looked for among all (`strays.rs`).
 
-use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::lines::with_causes;
+use super::leaves::Leaves;
+use super::strays::Strays;
 use crate::model::{RunId, ServiceId};
-use crate::os::Epoll;
-use crate::os::cgroup::{Leaf, Occupancy, Place};
+use crate::os::cgroup::Occupancy;
 use crate::os::tree::{Kin, Known, Orphan, attribute, kill_tree, orphans};
+use crate::os::{Epoll, Process};
 
-/// Numbers of epoll from here on are of leaves that are being cleared.
+/// Numbers of epoll from here on are of leaves that are being cleared, and of processes of others that are ending.
 pub(super) const CLEARING: u64 = 1 << 63;
-/// How long what was sent KILL may take to end before a run counts as ended all the same.
+/// How long what was sent KILL may take to end before it is looked at and killed again, which is told; and how long that
+/// becomes at most, each time twice as long.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long until a leaf is looked at again for which there was no descriptor.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How long until that is looked at again for which there was no descriptor.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The net below all runs.
 pub(super) struct Trees {
+    pub(super) leaves: Leaves,
     epoll: Rc<Epoll>,
     herd: u64,
-    leaves: Leaves,
-    /// Services whose leaves were killed. Linux (seen on 6.18) kills whatever is cloned into such a one afterwards: its fork
-    /// compares how often the parent's cgroup and the child's were killed. So it is made anew for the next launch.
-    killed: RefCell<HashSet<ServiceId>>,
     clearing: Vec<Clearing>,
+    /// Runs of which something has not ended for a while, and how long that is waited for.
+    lasting: HashMap<RunId, Duration>,
+    strays: Strays,
     next: u64,
+    /// Among the orphans there may be some that no run has left, or one that is forgotten.
+    strangers: bool,
     /// What the log has said of the net, once.
     said: bool,
-}
-
-enum Leaves {
-    /// Nobody has asked for one.
-    Untried,
-    Usable(Place),
-    Unusable,
 }
 
 /// A run whose main process has ended, and of which something else is still ending.
@@ -58,8 +56,17 @@ enum Left {
     Leaf(Occupancy),
     /// These processes, which this process reaps.
     Processes(HashSet<u32>),
+    /// These processes, which others reap, by their numbers in epoll.
+    Strays(HashMap<u64, Kin>),
     /// Nobody knows: the machine is out of something that it takes to look.
     Unseen,
+}
+
+impl Clearing {
+    /// Whether epoll tells of it by this number.
+    fn is_told_by(&self, number: u64) -> bool {
+        self.number == number || matches!(&self.left, Left::Strays(left) if left.contains_key(&number))
+    }
 }
 
 /// A run whose main process has ended.
@@ -70,55 +77,34 @@ pub(super) struct Ended<'a> {
     pub(super) in_leaf: bool,
 }
 
+/// What time has brought.
+#[derive(Default)]
+pub(super) struct Due {
+    /// Runs of which nothing more is waited for.
+    pub(super) over: Vec<RunId>,
+    /// Runs of which something is to be looked for again.
+    pub(super) again: Vec<RunId>,
+}
+
 impl Trees {
     pub(super) fn new(epoll: Rc<Epoll>, herd: u64) -> Self {
         Self {
+            leaves: Leaves::new(herd),
             epoll,
             herd,
-            leaves: Leaves::Untried,
-            killed: RefCell::default(),
             clearing: Vec::new(),
+            lasting: HashMap::new(),
+            strays: Strays::new(herd),
             next: CLEARING,
+            // To the first process of a container all come that have lost their parents.
+            strangers: std::process::id() == 1,
             said: false,
         }
     }
 
-    /// The leaf for a launch; none where leaves are not usable. What is in there of nobody's is killed.
-    pub(super) fn leaf(&mut self, service: &ServiceId, lives: impl Fn(&ServiceId) -> bool) -> Option<Leaf> {
-        self.place(lives);
-        let Leaves::Usable(place) = &self.leaves else { return None };
-        if self.killed.borrow_mut().remove(service)
-            && let Err(error) = place.remove(service)
-        {
-            log::error!("{service}: cannot make its cgroup anew: {error}");
-            return None;
-        }
-        place.leaf(service).inspect_err(|error| log::error!("{service}: cannot make its cgroup: {error}")).ok()
-    }
-
-    /// Goes on with the leaves of the program before.
-    pub(super) fn open_again(&mut self) {
-        self.place(|_| true);
-    }
-
-    /// Whether services get leaves.
-    pub(super) fn has_leaves(&self) -> bool {
-        matches!(self.leaves, Leaves::Usable(_))
-    }
-
-    /// How many processes in a service's leaf the kernel has killed for want of memory so far; 0 where it does not count.
-    pub(super) fn oom_kills(&self, service: &ServiceId) -> u64 {
-        let Leaves::Usable(place) = &self.leaves else { return 0 };
-        place.existing(service).ok().flatten().and_then(|leaf| leaf.oom_kills()).unwrap_or(0)
-    }
-
-    /// The leaf of an adopted run, if it is in one.
-    pub(super) fn is_in_leaf(&mut self, service: &ServiceId, pid: u32) -> bool {
-        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        let leaf = format!("/daemonherder-{:016x}/_{service}", self.herd);
-        let found = cgroup.lines().any(|line| line.starts_with("0::") && line.contains(&leaf));
-        // It has a process of the herd: that is one more reason to leave the place alone while it is opened.
-        found && self.place(|_| true).is_some()
+    /// From now on there may be orphans that no run which is known has left.
+    pub(super) fn expect_strangers(&mut self) {
+        self.strangers = true;
     }
 
     /// Ends all that is left of a run. `nobody_left` says, once it is found, that no run has left anything. True if something still is: then the run has not ended yet.
@@ -126,209 +112,209 @@ impl Trees {
         &mut self,
         ended: &Ended<'_>,
         is_known: impl Fn(u32) -> bool,
-        runs: impl FnOnce() -> Vec<(RunId, u32, u64)>,
+        runs: impl FnOnce() -> Vec<Known>,
         nobody_left: &mut bool,
     ) -> bool {
-        let left = match &self.leaves {
-            Leaves::Usable(place) if ended.in_leaf => self.clear_leaf(place, ended.service),
-            _ if *nobody_left => None,
-            _ => self.clear_orphans(ended.run, is_known, runs, nobody_left),
+        let left = if ended.in_leaf && self.leaves.are_usable() {
+            self.clear_leaf(ended.service)
+        } else if *nobody_left {
+            None
+        } else {
+            self.clear_orphans(ended, is_known, runs, nobody_left)
         };
-        let Some(left) = left else { return false };
-        self.next += 1;
-        let patience = if let Left::Unseen = left { LOOK_AGAIN } else { PATIENCE };
-        let (number, until) = (self.next, Instant::now() + patience);
-        if let Left::Leaf(occupancy) = &left {
-            // An error leaves the deadline.
-            let _ = self.epoll.add_hangup(occupancy.as_fd(), number);
-        }
-        self.clearing.push(Clearing { number, run: ended.run, service: ended.service.clone(), left, until });
+        let Some(left) = left else {
+            self.lasting.remove(&ended.run);
+            return false;
+        };
+        self.wait_for(ended.run, ended.service.clone(), left);
         true
     }
 
+    /// The next call of [`Self::expire`] ends all that is left of a run that an earlier keeper launched as this user. Until
+    /// it gives the run back, the run has not ended.
+    pub(super) fn seek(&mut self, run: RunId, service: &ServiceId, uid: u32) {
+        self.strays.seek(run, service, uid);
+    }
+
     /// Kills the whole tree of a living run.
-    pub(super) fn kill(&self, service: &ServiceId, in_leaf: bool, main: Option<u32>) {
-        if let (Leaves::Usable(place), true) = (&self.leaves, in_leaf)
-            && let Ok(Some(leaf)) = place.existing(service)
-            && leaf.kill().is_ok()
-        {
-            self.killed.borrow_mut().insert(service.clone());
+    pub(super) fn kill(&mut self, service: &ServiceId, in_leaf: bool, main: Option<&Process>) {
+        if in_leaf && self.leaves.kill(service) {
             return;
         }
-        // Its main process has a number that is nobody else's as long as it is not reaped.
-        let Some(main) = main.and_then(|pid| Kin::open(pid).ok()) else { return };
+        let Some(main) = main.and_then(|process| Kin::of(process).ok()) else { return };
         kill_tree(vec![main], Vec::new);
     }
 
-    /// A leaf that is being cleared has changed: the run that has ended by that.
+    /// A leaf that is being cleared has changed, or somebody else's process has ended: the run that has ended by that.
     pub(super) fn happened(&mut self, number: u64) -> Option<RunId> {
-        let at = self.clearing.iter().position(|clearing| clearing.number == number)?;
-        let Left::Leaf(occupancy) = &mut self.clearing.get_mut(at)?.left else { return None };
-        if occupancy.is_populated().unwrap_or(false) {
-            return None;
+        let at = self.clearing.iter().position(|clearing| clearing.is_told_by(number))?;
+        match &mut self.clearing.get_mut(at)?.left {
+            Left::Leaf(occupancy) => {
+                if occupancy.is_populated().unwrap_or(false) {
+                    return None;
+                }
+                self.epoll.remove(occupancy.as_fd());
+            }
+            Left::Strays(left) => {
+                left.remove(&number).into_iter().for_each(|stray| self.epoll.remove(stray.as_fd()));
+                if !left.is_empty() {
+                    return None;
+                }
+            }
+            Left::Processes(_) | Left::Unseen => return None,
         }
-        self.epoll.remove(occupancy.as_fd());
-        Some(self.clearing.swap_remove(at).run)
+        Some(self.over(at))
     }
 
     /// A process that is no run's main process was reaped: the run that has ended by that.
     pub(super) fn reaped(&mut self, pid: u32) -> Option<RunId> {
         let of = |clearing: &mut Clearing| match &mut clearing.left {
             Left::Processes(left) => left.remove(&pid) && left.is_empty(),
-            Left::Leaf(_) | Left::Unseen => false,
+            Left::Leaf(_) | Left::Strays(_) | Left::Unseen => false,
         };
         let at = self.clearing.iter_mut().position(of)?;
-        Some(self.clearing.swap_remove(at).run)
+        Some(self.over(at))
     }
 
-    /// Runs of which nothing more is waited for.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<RunId> {
-        let (over, going_on) = std::mem::take(&mut self.clearing).into_iter().partition(|one| one.until <= now);
-        self.clearing = going_on;
-        let over: Vec<Clearing> = over;
-        over.into_iter().filter_map(|clearing| self.give_up(clearing)).collect()
+    fn over(&mut self, at: usize) -> RunId {
+        let run = self.clearing.swap_remove(at).run;
+        self.lasting.remove(&run);
+        run
     }
 
-    /// Waits no more for what does not end; or looks again at what could not be looked at.
-    fn give_up(&mut self, Clearing { run, service, left, .. }: Clearing) -> Option<RunId> {
-        match left {
-            Left::Unseen => {
-                let nobody = || Vec::new();
-                let left = self.clear(&Ended { run, service: &service, in_leaf: true }, |_| true, nobody, &mut true);
-                return (!left).then_some(run);
+    /// Looks for what is left of runs that are sought, and says what has lasted for too long.
+    pub(super) fn expire(&mut self, now: Instant) -> Due {
+        let mut due = Due { again: self.take_what_lasts(now), over: Vec::new() };
+        for (sought, strays) in self.strays.expire(now) {
+            if strays.is_empty() {
+                self.lasting.remove(&sought.run);
+                due.over.push(sought.run);
+                continue;
             }
-            Left::Leaf(occupancy) => self.epoll.remove(occupancy.as_fd()),
-            Left::Processes(_) => {}
+            let left: HashMap<u64, Kin> = (self.next + 1..).zip(strays).collect();
+            for (number, stray) in &left {
+                // An error leaves the deadline.
+                let _ = self.epoll.add_readable(stray.as_fd(), *number);
+            }
+            self.next += left.len() as u64;
+            self.wait_for(sought.run, sought.service, Left::Strays(left));
         }
-        log::error!("{service}: some of its tree does not end after KILL");
-        Some(run)
+        due
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.clearing.iter().map(|clearing| clearing.until).min()
+        self.clearing.iter().map(|clearing| clearing.until).chain(self.strays.due()).min()
     }
 
-    /// A service has left the herd.
-    pub(super) fn forget(&self, service: &ServiceId) {
-        if let Leaves::Usable(place) = &self.leaves
-            && let Err(error) = place.remove(service)
-        {
-            log::warn!("{service}: cannot remove its cgroup: {error}");
+    /// Whether something is being ended that may still end soon.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.strays.due().is_some() || self.clearing.iter().any(|one| !self.lasting.contains_key(&one.run))
+    }
+
+    fn wait_for(&mut self, run: RunId, service: ServiceId, left: Left) {
+        self.next += 1;
+        let patience = match left {
+            Left::Unseen => LOOK_AGAIN,
+            _ => self.lasting.get(&run).copied().unwrap_or(PATIENCE),
+        };
+        let (number, until) = (self.next, Instant::now() + patience);
+        if let Left::Leaf(occupancy) = &left {
+            // An error leaves the deadline.
+            let _ = self.epoll.add_hangup(occupancy.as_fd(), number);
         }
+        self.clearing.push(Clearing { number, run, service, left, until });
     }
 
-    /// The herd has ended.
-    pub(super) fn dissolve(&mut self) {
-        if let Leaves::Usable(place) = std::mem::replace(&mut self.leaves, Leaves::Untried) {
-            let leaves = place.leaves().unwrap_or_default();
-            // What is still in there stays, and so does its leaf.
-            for (service, _) in leaves.into_iter().filter(|(_, populated)| !populated) {
-                let _ = place.remove(&service);
+    /// As if this process had been left by the run.
+    #[cfg(test)]
+    pub(super) fn wait_for_process(&mut self, run: RunId, service: ServiceId, pid: u32) {
+        self.wait_for(run, service, Left::Processes([pid].into()));
+    }
+
+    /// Runs of which something is to be looked at once more: it does not end, or it could not be looked at.
+    fn take_what_lasts(&mut self, now: Instant) -> Vec<RunId> {
+        let lasting: Vec<Clearing> = self.clearing.extract_if(.., |one| one.until <= now).collect();
+        let again = |Clearing { run, service, left, .. }| {
+            match left {
+                Left::Unseen => return run,
+                Left::Leaf(occupancy) => self.epoll.remove(occupancy.as_fd()),
+                Left::Strays(left) => left.values().for_each(|stray| self.epoll.remove(stray.as_fd())),
+                Left::Processes(_) => {}
             }
-            let _ = place.dissolve();
-        }
+            let patience = self.lasting.entry(run).or_insert_with(|| {
+                log::error!("{service}: some of its tree does not end after KILL: nothing is started in its place");
+                PATIENCE
+            });
+            *patience = (*patience * 2).min(LONGEST);
+            run
+        };
+        lasting.into_iter().map(again).collect()
     }
 
-    fn place(&mut self, lives: impl Fn(&ServiceId) -> bool) -> Option<&Place> {
-        if let Leaves::Untried = self.leaves {
-            self.leaves = match Place::open(&format!("{:016x}", self.herd)) {
-                Ok(place) => {
-                    log::info!("each service has a cgroup of its own in {}", place.path().display());
-                    self.kill_nobodys(&place, lives);
-                    Leaves::Usable(place)
-                }
-                Err(error) => {
-                    log::info!(
-                        "services have no cgroups, what they leave is caught as a subreaper: {}",
-                        with_causes(&error)
-                    );
-                    Leaves::Unusable
-                }
-            };
-        }
-        match &self.leaves {
-            Leaves::Usable(place) => Some(place),
-            Leaves::Untried | Leaves::Unusable => None,
-        }
-    }
-
-    /// Kills what is in a service's leaf; what tells of its end, if that has not come yet.
-    fn clear_leaf(&self, place: &Place, service: &ServiceId) -> Option<Left> {
-        self.try_clear_leaf(place, service).unwrap_or_else(|error| {
-            log::error!("{service}: cannot look at what is in its cgroup: {error}; it is tried again");
-            Some(Left::Unseen)
-        })
-    }
-
-    fn try_clear_leaf(&self, place: &Place, service: &ServiceId) -> io::Result<Option<Left>> {
-        if !place.is_populated(service)? {
-            return Ok(None);
-        }
-        let Some(leaf) = place.existing(service)? else { return Ok(None) };
-        let mut occupancy = leaf.occupancy()?;
-        leaf.kill()?;
-        self.killed.borrow_mut().insert(service.clone());
-        Ok(occupancy.is_populated()?.then_some(Left::Leaf(occupancy)))
-    }
-
-    /// Ends what an earlier daemon's services have left in leaves whose main processes have ended, and forgets the leaves: of
-    /// which of them were killed nothing is known.
-    fn kill_nobodys(&self, place: &Place, lives: impl Fn(&ServiceId) -> bool) {
-        for (service, populated) in place.leaves().unwrap_or_default() {
-            match place.existing(&service) {
-                Ok(Some(leaf)) if populated && !lives(&service) => {
-                    log::warn!("{service}: what an earlier run left in its cgroup is killed");
-                    // What does not work now is told when its leaf is made anew.
-                    let _ = leaf.kill();
-                }
-                _ => {}
-            }
-            self.killed.borrow_mut().insert(service);
+    fn clear_leaf(&mut self, service: &ServiceId) -> Option<Left> {
+        match self.leaves.clear(service) {
+            Ok(occupancy) => occupancy.map(Left::Leaf),
+            Err(error) => Some(unseen(service, &error)),
         }
     }
 
     fn clear_orphans(
         &mut self,
-        run: RunId,
+        Ended { run, service, .. }: &Ended<'_>,
         is_known: impl Fn(u32) -> bool,
-        runs: impl FnOnce() -> Vec<(RunId, u32, u64)>,
+        runs: impl FnOnce() -> Vec<Known>,
         nobody_left: &mut bool,
     ) -> Option<Left> {
+        let run = *run;
         let adopted = match orphans(&is_known) {
             Ok(adopted) => adopted,
-            Err(error) => {
+            // There are no such lists, and never will be.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 if !std::mem::replace(&mut self.said, true) {
                     log::warn!("what leaves its group is not found when a service ends: {error}");
                 }
                 return None;
             }
+            Err(error) => return Some(unseen(service, &error)),
         };
         if adopted.is_empty() {
             *nobody_left = true;
             return None;
         }
-        let runs = runs();
-        let sessions: Vec<[u32; 1]> = runs.iter().map(|(_, pid, _)| [*pid]).collect();
-        let known: Vec<_> = runs
-            .iter()
-            .zip(&sessions)
-            .map(|((known, _, began), sessions)| Known { run: *known, sessions, began: *began, ended: *known == run })
-            .collect();
-        let herd = self.herd;
-        let is_its = |kin: &Kin| Orphan::look(kin, herd).and_then(|orphan| attribute(&orphan, &known)) == Some(run);
-        let its: Vec<Kin> = adopted.into_iter().filter(is_its).collect();
+        let (runs, herd, strangers) = (runs(), self.herd, self.strangers);
+        let whose = |kin: &Kin| {
+            let orphan = Orphan::look(kin, herd)?;
+            Ok(orphan.map(|orphan| attribute(&orphan, &runs, strangers)))
+        };
+        let mut its = Vec::new();
+        for kin in adopted {
+            match whose(&kin) {
+                Ok(Some(Some(of))) if of == run => its.push(kin),
+                // Nobody knows whose it is, nor will anybody know of what descends from it.
+                Ok(Some(None)) if !kin.has_ended() => self.strangers = true,
+                Ok(Some(_) | None) => {}
+                Err(error) => return Some(unseen(service, &error)),
+            }
+        }
         if its.is_empty() {
             return None;
         }
         let mut left: HashSet<u32> = its.iter().map(Kin::pid).collect();
         let mut seen = left.clone();
-        kill_tree(its, || {
+        let cull = kill_tree(its, || {
             let more = orphans(|pid| is_known(pid) || seen.contains(&pid)).unwrap_or_default();
-            let its: Vec<Kin> = more.into_iter().filter(is_its).collect();
+            let its: Vec<Kin> =
+                more.into_iter().filter(|kin| matches!(whose(kin), Ok(Some(Some(of))) if of == run)).collect();
             seen.extend(its.iter().map(Kin::pid));
             left.extend(its.iter().map(Kin::pid));
             its
         });
-        Some(Left::Processes(left))
+        // What of it was not caught is, or becomes, an orphan that another look finds.
+        Some(if cull.whole { Left::Processes(left) } else { Left::Unseen })
     }
+}
+
+fn unseen(service: &ServiceId, error: &io::Error) -> Left {
+    log::error!("{service}: cannot look at what it has left: {error}; it is tried again");
+    Left::Unseen
 }

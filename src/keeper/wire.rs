@@ -30,6 +30,8 @@ pub(super) enum Request {
     Heard(u64),
     /// The herder has taken over what runs, and answers.
     Ready,
+    /// The herd is being ended, whoever asked for it: the next herder goes on with that.
+    Ending,
     /// The herd has ended, and so shall the keeper: with nothing left, or with services that run on.
     Over { left: bool },
     /// Put the program of this file in the place of this one.
@@ -136,6 +138,8 @@ pub(super) struct Welcome {
     pub(super) next_run: u64,
     /// A herder has answered in this keeper's life.
     pub(super) answered: bool,
+    /// The herd is being ended.
+    pub(super) ending: bool,
     /// The open files that the daemon was started with, soft and hard, none being unlimited.
     pub(super) open_files: Option<(Option<u64>, Option<u64>)>,
 }

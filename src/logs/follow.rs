@@ -9,8 +9,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
-use super::files::{FileIdentity, LogFiles, ReadError, identify, open};
 use super::older::{OldFile, blamed};
+use super::reading::{FileIdentity, LogFiles, ReadError, identify, open};
 use super::tail::{CurrentFile, Snapshot, read_at};
 
 /// How much of what was read last is remembered, to tell a file that was cut from one that was written anew: more than a

@@ -7,13 +7,13 @@
 //! What never happens here: a service's bytes in a mailbox, a file opened through a symlink, a file read whole for the sake
 //! of its end, a look at a file that nothing has happened to.
 
-mod files;
 mod follow;
 mod older;
+mod reading;
 mod tail;
 mod watch;
 
-pub(crate) use files::{LogFiles, ReadError, Stream};
 pub(crate) use follow::{Follow, News};
+pub(crate) use reading::{LogFiles, ReadError, Stream};
 pub(crate) use tail::{Amount, Snapshot};
 pub(crate) use watch::{Watch, Woken};

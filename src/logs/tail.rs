@@ -10,8 +10,8 @@ use std::os::unix::fs::FileExt;
 
 use flate2::read::MultiGzDecoder;
 
-use super::files::{FileIdentity, LogFiles, ReadError, open};
 use super::older::{OldFile, Section, Text, blamed};
+use super::reading::{FileIdentity, LogFiles, ReadError, open};
 
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;

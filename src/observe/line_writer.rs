@@ -106,7 +106,7 @@ fn write_all(lines: &Receiver<Vec<u8>>, target: Target, queue: &Queue) {
         let Ok(mut batch) = lines.recv() else { return };
         open = !batch.is_empty();
         if open {
-            std::thread::sleep(BREATH);
+            std::thread::park_timeout(BREATH);
         }
         let mut taken = 1;
         while open && batch.len() < BATCH {

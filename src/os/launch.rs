@@ -79,6 +79,7 @@ pub(crate) enum OutputTo {
 pub(crate) struct Flight {
     pipe: OwnedFd,
     loan: Option<Loan>,
+    in_leaf: bool,
 }
 
 /// How a launch went, once the child is done with it.
@@ -151,8 +152,7 @@ pub(crate) struct Trace<'a> {
 ///
 /// # Errors
 /// The system is out of something: descriptors, processes, memory (pipe2(2), clone3(2)), or `watch` failed. Nothing is
-/// left behind. With a leaf also what clone3(2) has against it: it is gone (ENODEV, ENOENT), has processes only in cgroups of
-/// its own (EBUSY), or the kernel is older than 5.7 (E2BIG, EINVAL). The same launch without it may succeed.
+/// left behind. What clone3(2) has against a leaf is no error: the process begins where this one is.
 pub(crate) fn launch(
     order: &Order,
     stacks: &mut Stacks,
@@ -165,8 +165,16 @@ pub(crate) fn launch(
     let lock = trace.lock.as_ref().map(AsRawFd::as_raw_fd);
     let record = Record::put(order, writing.as_raw_fd(), lock, trace.ignored, &mut stack);
     let mut loan = Loan { record, stack, number: trace.number };
-    match make_child(&mut loan, trace.leaf) {
-        Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan) })),
+    let mut in_leaf = trace.leaf.is_some();
+    let made = make_child(&mut loan, trace.leaf).or_else(|error| {
+        if !in_leaf || !is_of_leaf(&error) {
+            return Err(error);
+        }
+        in_leaf = false;
+        make_child(&mut loan, None)
+    });
+    match made {
+        Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan), in_leaf })),
         Err(error) => {
             stacks.give_back(loan.stack);
             Err(error)
@@ -175,6 +183,11 @@ pub(crate) fn launch(
 }
 
 impl Flight {
+    /// Whether the child began in the leaf that it was to begin in.
+    pub(crate) fn is_in_leaf(&self) -> bool {
+        self.in_leaf
+    }
+
     /// The step that is being taken.
     pub(crate) fn stage(&self) -> Stage {
         self.loan.as_ref().map_or(Stage::Exec, |loan| loan.record().stage())
@@ -295,6 +308,15 @@ fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
         OutputTo::Null => ptr::null(),
         OutputTo::File(path) => put_string(path, stack),
     }
+}
+
+/// Whether this is what clone3(2) says of a leaf: it is gone (ENODEV, ENOENT), has processes only in cgroups of its own
+/// (EBUSY) or for threads only (EOPNOTSUPP), or the kernel is older than 5.7 (E2BIG, EINVAL).
+fn is_of_leaf(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENODEV | libc::ENOENT | libc::EBUSY | libc::E2BIG | libc::EINVAL | libc::EOPNOTSUPP)
+    )
 }
 
 fn make_child(loan: &mut Loan, leaf: Option<BorrowedFd<'_>>) -> io::Result<Process> {

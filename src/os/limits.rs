@@ -55,7 +55,8 @@ pub(crate) fn open_files() -> Option<Limit> {
     Some(Limit { soft: bound(soft), hard: bound(hard) })
 }
 
-/// Raises the number of files that this process may have open as far as it may: each service takes a descriptor.
+/// Raises the number of files that this process may have open as far as it may: a burst has a descriptor for each launch
+/// in flight, and each service that an earlier keeper launched has one.
 pub(crate) fn raise_open_files() {
     if let Ok((soft, hard)) = getrlimit(Number::RLIMIT_NOFILE)
         && soft < hard

@@ -8,12 +8,12 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
 
 use super::identity::is_there;
-use super::stat::{Stat, is_gone};
-use crate::model::RunId;
+use super::stat::{Stat, is_gone, real_uid};
+use crate::model::{RunId, ServiceId};
 
 /// What the environment of a process says about where it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(super) enum Mark {
     /// It names a run.
     Of {
         /// Which one.
@@ -30,6 +30,7 @@ pub(crate) enum Mark {
 }
 
 const NAME: &[u8] = b"DHERDER_RUN=";
+const SERVICE: &[u8] = b"DHERDER_SERVICE=";
 /// More than the kernel lets arguments and environment have together (execve(2)).
 const LONGEST: u64 = 8 << 20;
 
@@ -37,7 +38,7 @@ const LONGEST: u64 = 8 << 20;
 ///
 /// # Errors
 /// The system has no descriptor or no `/proc` to look with: then nobody knows.
-pub(crate) fn mark_of(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<Option<Mark>> {
+pub(super) fn mark_of(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<Option<Mark>> {
     let mark = match read(pid) {
         Ok(mark) => mark,
         Err(error) if is_gone(&error) => Mark::Missing,
@@ -49,38 +50,57 @@ pub(crate) fn mark_of(pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<Option<Mark
 }
 
 fn read(pid: i32) -> io::Result<Mark> {
-    match read_once(pid)? {
-        Some(mark) => Ok(mark),
-        None if Stat::read(pid)?.is_some_and(|stat| stat.is_executing()) => Ok(Mark::NotYet),
+    let environment = match environment(pid)? {
+        Environment::Empty if Stat::read(pid)?.is_some_and(|stat| stat.is_executing()) => return Ok(Mark::NotYet),
         // It has an environment now; whether it had one when that was read, nobody knows.
-        None => Ok(read_once(pid)?.unwrap_or(Mark::Missing)),
-    }
+        Environment::Empty => self::environment(pid)?,
+        read => read,
+    };
+    Ok(match (environment, real_uid(pid)?) {
+        (Environment::Names(run), Some(uid)) => Mark::Of { run, uid },
+        _ => Mark::Missing,
+    })
 }
 
-/// The mark, `None` if the environment is empty.
-fn read_once(pid: i32) -> io::Result<Option<Mark>> {
-    let environment = BufReader::new(File::open(format!("/proc/{pid}/environ"))?.take(LONGEST));
-    let mut empty = true;
-    for variable in environment.split(0) {
-        let variable = variable?;
-        empty = false;
-        if let Some(value) = variable.strip_prefix(NAME) {
+/// What the environment of whoever has a number says.
+enum Environment {
+    Empty,
+    Names(RunId),
+    NamesNone,
+}
+
+/// The run that the environment of whoever has this number names. To read it may have to wait for that process's memory.
+///
+/// # Errors
+/// Nobody has the number, or its environment may not be read; or no descriptor is left to look with.
+pub(super) fn run_in_environment(pid: u32) -> io::Result<Option<RunId>> {
+    Ok(match environment(pid.cast_signed())? {
+        Environment::Names(run) => Some(run),
+        Environment::Empty | Environment::NamesNone => None,
+    })
+}
+
+/// The service that the environment of whoever has this number names, where it is that of this run.
+pub(crate) fn service_in_environment(pid: u32, run: RunId) -> Option<ServiceId> {
+    let mut environment = Vec::new();
+    File::open(format!("/proc/{pid}/environ")).ok()?.take(LONGEST).read_to_end(&mut environment).ok()?;
+    let value = |name| environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(name));
+    let text = |name| str::from_utf8(value(name)?).ok();
+    let named: RunId = text(NAME)?.parse().ok()?;
+    text(SERVICE)?.parse().ok().filter(|_| named == run)
+}
+
+fn environment(pid: i32) -> io::Result<Environment> {
+    let text = BufReader::new(File::open(format!("/proc/{pid}/environ"))?.take(LONGEST));
+    let mut environment = Environment::Empty;
+    for variable in text.split(0) {
+        environment = Environment::NamesNone;
+        if let Some(value) = variable?.strip_prefix(NAME) {
             let run = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            return Ok(Some(match (run, real_uid(pid)?) {
-                (Some(run), Some(uid)) => Mark::Of { run, uid },
-                _ => Mark::Missing,
-            }));
+            return Ok(run.map_or(Environment::NamesNone, Environment::Names));
         }
     }
-    Ok((!empty).then_some(Mark::Missing))
-}
-
-/// The user whose process it is (proc_pid_status(5)).
-fn real_uid(pid: i32) -> io::Result<Option<u32>> {
-    let status = std::fs::read(format!("/proc/{pid}/status"))?;
-    let status = String::from_utf8_lossy(&status);
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    Ok(line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()))
+    Ok(environment)
 }
 
 #[cfg(test)]
@@ -120,6 +140,24 @@ mod tests {
         ] {
             let mut child = child(&environment);
             assert_eq!(mark(&child), Some(expected), "{:?}", environment.last());
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_service_is_known_by_the_environment_of_its_run() {
+        let [run, next] = [3, 4].map(|number| RunId { herd: 0xab, number });
+        let mark = ("DHERDER_RUN", "00000000000000ab-3");
+        for (environment, expected) in [
+            (vec![("DHERDER_SERVICE", "web"), mark], Some("web")),
+            (vec![("DHERDER_SERVICE", "/")], None),
+            (vec![("DHERDER_SERVICE", "/"), mark], None),
+            (vec![mark], None),
+        ] {
+            let mut child = child(&environment);
+            let expected = expected.map(|id| id.parse::<ServiceId>().unwrap());
+            assert_eq!(service_in_environment(child.id(), run), expected, "{environment:?}");
+            assert_eq!(service_in_environment(child.id(), next), None);
             child.wait().unwrap();
         }
     }

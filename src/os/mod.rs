@@ -30,6 +30,7 @@ mod stack;
 mod stat;
 pub(crate) mod terminal;
 pub(crate) mod tree;
+mod unfinished;
 
 pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};
@@ -40,13 +41,16 @@ pub(crate) use exit_info::exit_of;
 pub(crate) use identity::{Identity, boot_id, find, open as open_process};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, Trace, launch};
 pub(crate) use limits::{open_files, raise_open_files};
-pub(crate) use mark::{Mark, mark_of};
+pub(crate) use mark::service_in_environment;
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process};
-pub(crate) use role::{Executable, FIRST_GIVEN, Output, become_role, given, name_process, raised, start_role};
+pub(crate) use role::{
+    Executable, FIRST_GIVEN, NOT_EXECUTED, Output, Unfit, become_role, given, name_process, raised, start_role,
+};
 pub(crate) use sealed::{seal, unseal};
 pub(crate) use shared_file::{GRAIN, PidWord, SharedFile};
 pub(crate) use signals::{
     Ignored, Signals, Taken, ended_child, hold_signals, leave_signals_to_the_keeper, reap_stranger,
 };
 pub(crate) use stack::Stacks;
+pub(crate) use unfinished::{Claim, claim_of};

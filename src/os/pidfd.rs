@@ -16,6 +16,7 @@ use std::ptr;
 
 use super::exit_info::exit_of;
 use super::identity::Identity;
+use super::stat::{Stat, real_uid};
 use crate::model::{Ending, Signal, StopScope};
 
 /// A child that this process has not reaped, or somebody else's child that is held by a descriptor.
@@ -107,10 +108,12 @@ impl Process {
     /// Reaps it if it has ended, after killing what is left of its group where that belongs to it. Gives it back if it
     /// lives.
     ///
-    /// `noted` is told how it ended while there still is a zombie to ask once more.
+    /// `noted` is told how it ended, of a child of ours while there still is a zombie to ask once more.
     pub(crate) fn reap(self, scope: StopScope, noted: impl FnOnce(Ending)) -> Result<Ending, Self> {
         if let (true, Some(fd)) = (self.foreign, &self.fd) {
-            return Ok(end_of_foreign(fd.as_fd(), scope));
+            let ending = end_of_foreign(fd.as_fd(), scope);
+            noted(ending);
+            return Ok(ending);
         }
         match self.ending() {
             Ok(None) => return Err(self),
@@ -127,9 +130,7 @@ impl Process {
 
     /// The kernel's letter for its state (proc_pid_stat(5)).
     pub(crate) fn state(&self) -> Option<char> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The name in parentheses may hold any byte, parentheses too: the state follows the last one.
-        stat.rsplit_once(") ")?.1.chars().next()
+        Stat::read(self.pid).ok()??.state()
     }
 
     /// Whether it is somebody else's, and how it ended is not known yet.
@@ -204,15 +205,9 @@ fn send_by_number(pid: i32, number: i32) -> Result<(), NotSent> {
 
 fn not_sent(pid: i32) -> Result<(), NotSent> {
     match io::Error::last_os_error().raw_os_error() {
-        Some(libc::EPERM) => Err(NotSent::NotPermitted(real_uid(pid).unwrap_or(0))),
+        Some(libc::EPERM) => Err(NotSent::NotPermitted(real_uid(pid).ok().flatten().unwrap_or(0))),
         _ => Err(NotSent::Gone),
     }
-}
-
-/// The user whose process it is now (proc_pid_status(5)).
-fn real_uid(pid: i32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
 }
 
 impl Process {

@@ -5,15 +5,18 @@ use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
 
 use super::child::change_mask;
+use super::ownership::{Flaw, flaw};
 use super::pidfd::Process;
 
 /// The first descriptor that a role is given; the others follow.
 pub(crate) const FIRST_GIVEN: RawFd = 3;
+/// What a role's process ends with whose program could not be executed.
+pub(crate) const NOT_EXECUTED: u8 = 127;
 
 /// The file of a program, held by a descriptor: what is installed in its place later is another one.
 #[derive(Debug)]
@@ -37,6 +40,37 @@ impl Executable {
         let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
         Ok(Self(file.into()))
     }
+
+    /// The file at a path, if it is one that a daemon of this user may turn itself into. What was looked at is what will be
+    /// executed, whatever comes to be at that path.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; or it is no program, or one that others may write to.
+    pub(crate) fn trusted(path: &Path) -> Result<Self, Unfit> {
+        let executable = Self::open(path)?;
+        let metadata = File::from(executable.0.try_clone()?).metadata()?;
+        if !metadata.is_file() || metadata.mode() & 0o111 == 0 {
+            return Err(Unfit::NoProgram);
+        }
+        match flaw(&metadata, nix::unistd::geteuid().as_raw()) {
+            Some(flaw) => Err(Unfit::Untrusted(flaw)),
+            None => Ok(executable),
+        }
+    }
+}
+
+/// Why a daemon does not turn itself into a file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// It can't be opened.
+    #[error(transparent)]
+    Unopened(#[from] io::Error),
+    /// It is something else than a program.
+    #[error("it is no file that can be executed")]
+    NoProgram,
+    /// Others may write to it.
+    #[error("{0}")]
+    Untrusted(Flaw),
 }
 
 /// Where a role's standard output and error go.
@@ -66,7 +100,7 @@ impl AsFd for Executable {
 /// program may; fork(2) is cheap for one that is small.
 ///
 /// # Errors
-/// The system is out of processes, memory or descriptors. What fails in the child ends it with 127.
+/// The system is out of processes, memory or descriptors. What fails in the child ends it with [`NOT_EXECUTED`].
 pub(crate) fn start_role(
     executable: &Executable,
     argv: &[CString],
@@ -130,7 +164,7 @@ unsafe fn begin(
         }
         change_mask(&0, ptr::null_mut());
         execute(program.as_fd(), argv, env);
-        libc::_exit(127)
+        libc::_exit(NOT_EXECUTED.into())
     }
 }
 

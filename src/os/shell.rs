@@ -28,6 +28,8 @@ pub(super) fn alone() -> MutexGuard<'static, ()> {
 /// A running script, its output in a FIFO that every descendant holds.
 pub(super) struct Shell {
     pub(super) process: Process,
+    /// Whether it began in the cgroup.
+    pub(super) in_leaf: bool,
     output: File,
     text: String,
     _directory: TempDir,
@@ -61,8 +63,9 @@ impl Shell {
         let mut stacks = Stacks::default();
         let (process, flight) = launch(&order, &mut stacks, Trace { leaf, ..Trace::default() }, |_| Ok(()))?;
         wait(flight.as_fd(), PollFlags::empty());
+        let in_leaf = flight.is_in_leaf();
         assert_eq!(flight.land(&mut stacks), Landing::Executing);
-        Ok(Self { process, output, text: String::new(), _directory: directory })
+        Ok(Self { process, in_leaf, output, text: String::new(), _directory: directory })
     }
 
     /// The number at the end of the line that begins with this word, once it is written.

@@ -143,8 +143,9 @@ pub(crate) fn ended_child() -> Option<i32> {
     Some(unsafe { info.si_pid() }).filter(|pid| *pid != 0)
 }
 
-/// Reaps a child of which nothing is known: an orphan that became ours.
-pub(crate) fn reap_stranger(pid: i32) {
-    // SAFETY: the status is not asked for. An error says that it is no child (any more).
-    unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+/// Reaps a child of which nothing is known: an orphan that became ours. False if it has not ended, for it may only have been
+/// stopped, or is no child (any more).
+pub(crate) fn reap_stranger(pid: i32) -> bool {
+    // SAFETY: the status is not asked for.
+    pid > 0 && unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } == pid
 }

@@ -244,6 +244,22 @@ impl Lifecycle {
         }
     }
 
+    /// What the note says has been done, and whoever wrote it may have died before it was: KILL. Nothing else would follow.
+    pub fn resume(&self) -> Effects {
+        match self.note.phase {
+            Phase::Stopping { rung: Rung::Killed { .. } | Rung::Stuck { .. }, .. } => self.kill_signal(),
+            Phase::Stopping { rung: Rung::Asked { .. }, .. }
+            | Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Stopped
+            | Phase::Backoff { .. }
+            | Phase::Exceeded
+            | Phase::Cooldown { .. }
+            | Phase::Exited
+            | Phase::Failed => Effects::new(),
+        }
+    }
+
     /// An input of a run that is not the present one. Whoever keeps its end may forget it; nothing else happens.
     fn stale(&self, input: Input) -> Effects {
         match input {

@@ -197,6 +197,19 @@ impl Note {
         let rung = Rung::Asked { signal: Signal::KILL, until: now };
         self.phase = Phase::Stopping { run, alive: None, rung, then, obstacle: None };
     }
+
+    /// Takes notice that a shutdown was cut short: the herd goes on, and what was stopped for its end only is to be started
+    /// again. True if it is; one whose conf says that it is started by hand stays down.
+    pub fn outlive_shutdown(&mut self, enabled: bool) -> bool {
+        let stays = matches!(self.phase, Phase::Stopped | Phase::Stopping { then: Then::Stay, .. });
+        if !stays || (self.because, self.wanted) != (Because::Shutdown, Wanted::Up) {
+            return false;
+        }
+        if !enabled {
+            (self.wanted, self.because) = (Wanted::Down, Because::Disabled);
+        }
+        enabled
+    }
 }
 
 impl Phase {
@@ -307,6 +320,35 @@ mod tests {
             let mut note = at(running(3));
             note.catch_up(run(number), NOW);
             assert_eq!(note, at(running(3)));
+        }
+    }
+
+    #[test]
+    fn what_only_a_shutdown_has_stopped_is_started_by_whoever_goes_on() {
+        let stopping = |then| {
+            let rung = Rung::Killed { until: NOW };
+            Phase::Stopping { run: run(3), alive: None, rung, then, obstacle: None }
+        };
+        let (up, down) = (Wanted::Up, Wanted::Down);
+        for (phase, because, wanted, expected) in [
+            (Phase::Stopped, Because::Shutdown, up, true),
+            (stopping(Then::Stay), Because::Shutdown, up, true),
+            (stopping(Then::Leave), Because::Shutdown, down, false),
+            (stopping(Then::Start), Because::Operator, up, false),
+            // An operator had stopped it before.
+            (stopping(Then::Stay), Because::Shutdown, down, false),
+            (Phase::Stopped, Because::Shutdown, down, false),
+            (Phase::Stopped, Because::Operator, down, false),
+            (running(3), Because::Loaded, up, false),
+        ] {
+            let before = Note { because, wanted, ..at(phase) };
+            for enabled in [true, false] {
+                let mut note = before.clone();
+                assert_eq!(note.outlive_shutdown(enabled), expected && enabled, "{before:?}");
+                let disabled = expected && !enabled;
+                let (wanted, because) = if disabled { (down, Because::Disabled) } else { (wanted, because) };
+                assert_eq!(note, Note { wanted, because, ..before.clone() });
+            }
         }
     }
 

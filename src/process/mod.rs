@@ -9,11 +9,13 @@ mod direct;
 mod environment;
 pub(crate) mod fake;
 mod launch;
+mod order;
 mod prepare;
 mod spawner;
 
 pub use direct::{DirectSpawner, LAUNCH_LIMIT};
 pub use environment::Baseline;
 pub use launch::{Credentials, Launch, Memo, Output, Sink};
+pub(crate) use order::order;
 pub use prepare::{Place, prepare, takes_time};
 pub use spawner::{Kept, Report, Reports, Spawner, Whom};

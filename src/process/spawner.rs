@@ -28,6 +28,10 @@ pub trait Spawner {
         let _ = service;
     }
 
+    /// The herd is being ended: from here on its services are stopped and none is started. Whoever takes over from the
+    /// caller goes on with that.
+    fn ending(&self) {}
+
     /// Resolves when what was kept until now outlives every process of this program. At once where nothing is kept.
     fn kept(&self) -> Kept {
         Box::pin(std::future::ready(()))
@@ -109,6 +113,9 @@ impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     }
     fn forget(&self, service: &ServiceId) {
         (**self).forget(service);
+    }
+    fn ending(&self) {
+        (**self).ending();
     }
     fn kept(&self) -> Kept {
         (**self).kept()

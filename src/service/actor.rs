@@ -7,7 +7,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, Spaw
 
 use super::context::Herd;
 use super::messages::{Adjust, Disable, Instruct, News, Prepared, Replace, Reported, ServiceNews};
-use crate::model::{Ending, LaunchError, Moment, RunId, ServiceSpec, Stage, StopScope};
+use crate::model::{Death, Ending, LaunchError, Moment, RunId, ServiceSpec, Stage, State, StopScope};
 use crate::os;
 use crate::policy::{Effect, Effects, Input, Lifecycle, Phase, Rules};
 use crate::process::{LAUNCH_LIMIT, Launch, Memo, Report, Reports, Whom, prepare, takes_time};
@@ -76,20 +76,25 @@ impl ServiceActor {
         let death = note.deaths.front().copied().filter(|newest| Some(*newest) != deaths);
         if (note.phase, note.because, self.life.rules()) != (before.0, before.1, &before.2) || death.is_some() {
             // Kept before the effects exist, so that whoever takes over never sees one that it does not know of.
-            let memo = Memo {
-                stop: self.life.rules().stop,
-                origin: &self.spec.origin,
-                same_origin: std::mem::replace(&mut self.kept, true),
-                note: &|| self.life.note().to_bytes(),
-            };
-            self.herd.spawner.keep(&self.spec.id, memo);
-            let (life, spec) = (Arc::clone(&self.life), Arc::clone(&self.spec));
-            self.tell(News::Changed { life, spec, from, death });
+            self.keep(from, death);
         }
         for effect in effects {
             self.perform(effect, ctx);
         }
         self.arm(ctx);
+    }
+
+    /// Has the spawner keep what there is now, and tells the parent of it.
+    fn keep(&mut self, from: State, death: Option<Death>) {
+        let memo = Memo {
+            stop: self.life.rules().stop,
+            origin: &self.spec.origin,
+            same_origin: std::mem::replace(&mut self.kept, true),
+            note: &|| self.life.note().to_bytes(),
+        };
+        self.herd.spawner.keep(&self.spec.id, memo);
+        let (life, spec) = (Arc::clone(&self.life), Arc::clone(&self.spec));
+        self.tell(News::Changed { life, spec, from, death });
     }
 
     fn perform(&mut self, effect: Effect, ctx: &mut Context<Self>) {
@@ -194,13 +199,24 @@ impl ServiceActor {
         Arc::clone(made)
     }
 
-    /// Takes another spec. What belongs to a living process is a rule, too, and its spawner keeps that one.
-    fn follow(&mut self, spec: Arc<ServiceSpec>) -> Rules {
+    /// Takes another spec, and the step of the lifecycle that follows from it.
+    fn follow(
+        &mut self,
+        spec: Arc<ServiceSpec>,
+        ctx: &mut Context<Self>,
+        step: impl FnOnce(&mut Lifecycle, Rules, Moment, RunId) -> Effects,
+    ) {
+        // What belongs to a living process is a rule, too, and its spawner keeps that one.
         if let Some(run) = self.life.note().phase.run() {
             self.herd.spawner.rescope(run, spec.stop.scope);
         }
         (self.spec, self.kept) = (spec, false);
-        Rules::from(&*self.spec)
+        let (rules, now) = (Rules::from(&*self.spec), self.herd.clock.now());
+        self.advance(ctx, |life, fresh| step(life, rules, now, fresh));
+        if !self.kept {
+            // Nothing has come of it yet. Its text is the last good one all the same.
+            self.keep(self.life.state(), None);
+        }
     }
 
     fn tell(&self, news: News) {
@@ -224,6 +240,9 @@ impl Actor for ServiceActor {
             if self.herd.spawner.adopt(run, reports) {
                 // A spawner that found the process again may not know what belongs to it.
                 self.herd.spawner.rescope(run, self.spec.stop.scope);
+                for effect in self.life.resume() {
+                    self.perform(effect, ctx);
+                }
             } else {
                 ctx.notify(Instruct(Input::Vanished { run }));
             }
@@ -255,8 +274,7 @@ impl Handler<Adjust> for ServiceActor {
     type Result = ();
 
     fn handle(&mut self, Adjust(spec): Adjust, ctx: &mut Self::Context) {
-        let (rules, now) = (self.follow(spec), self.herd.clock.now());
-        self.advance(ctx, |life, fresh| life.adjust(rules, now, fresh));
+        self.follow(spec, ctx, Lifecycle::adjust);
     }
 }
 
@@ -264,8 +282,7 @@ impl Handler<Disable> for ServiceActor {
     type Result = ();
 
     fn handle(&mut self, Disable(spec): Disable, ctx: &mut Self::Context) {
-        let (rules, now) = (self.follow(spec), self.herd.clock.now());
-        self.advance(ctx, |life, _| life.disable(rules, now));
+        self.follow(spec, ctx, |life, rules, now, _| life.disable(rules, now));
     }
 }
 
@@ -273,8 +290,7 @@ impl Handler<Replace> for ServiceActor {
     type Result = ();
 
     fn handle(&mut self, Replace(spec): Replace, ctx: &mut Self::Context) {
-        let (rules, now) = (self.follow(spec), self.herd.clock.now());
-        self.advance(ctx, |life, fresh| life.replace(rules, now, fresh));
+        self.follow(spec, ctx, Lifecycle::replace);
     }
 }
 

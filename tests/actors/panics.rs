@@ -86,6 +86,21 @@ async fn an_actor_that_panics_is_replaced_and_its_process_goes_on() {
 }
 
 #[actix::test]
+async fn a_kill_that_was_lost_is_sent_again() {
+    tokio::time::pause();
+    let (scene, armed) = fragile();
+    scene.supervise("web", r#"{"cmd": "x"}"#).await;
+    scene.spawner.ignore_signals(&id("web"));
+    scene.herder.send(Command { ids: vec![id("web")], order: Order::Stop }).await.unwrap().unwrap();
+    // Its note says that it was sent by the time that nobody sends it.
+    armed.set(1);
+    scene.pass(Duration::from_secs(10)).await;
+    assert_eq!(armed.get(), 0);
+    assert_eq!(scene.status("web").await.state, State::Stopped);
+    assert_eq!(scene.spawner.unacknowledged(), []);
+}
+
+#[actix::test]
 async fn what_is_owed_to_an_actor_that_panicked_is_told_to_the_next() {
     tokio::time::pause();
     for (owed, launches, state) in [("replace", 2, Some(State::Running)), ("leave", 1, None)] {

@@ -94,9 +94,7 @@ pub(crate) fn at_rest(document: &Value, mark: &str, services: &[Service]) -> Res
     for (id, family) in families(mark, services) {
         let told = of(document, &id).unwrap();
         let crashes = services.iter().any(|service| service.id == id && service.kind == Kind::Crashing);
-        // Without cgroups, what left its family under a keeper that was killed since is nobody's child but init's.
-        let kids = family.kids.iter().filter(|_| told["tree"] == "cgroup");
-        for process in family.mains.iter().chain(kids).filter(|_| !crashes) {
+        for process in family.mains.iter().chain(&family.kids).filter(|_| !crashes) {
             // None: it has just ended.
             let Some(run) = process.run() else { continue };
             // What KILL was sent to may need a moment to be gone.

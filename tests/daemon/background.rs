@@ -1,11 +1,12 @@
 //! `run --detach`.
 
 use std::fs;
+use std::process::Command;
 
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::herd::{Herd, lives, open_to_others, sleeper};
+use crate::herd::{BINARY, Herd, finish, is_there, lives, open_to_others, sleeper};
 
 /// Ends the daemon in the background, whatever became of the scenario.
 struct Ends<'h>(&'h Herd);
@@ -53,4 +54,20 @@ fn it_says_why_it_cannot() {
     let done = herd.run("run --detach");
     assert_eq!((done.code, done.out.as_str()), (2, ""));
     assert!(done.err.contains("open to others"), "{done:?}");
+}
+
+#[test]
+fn one_whose_herder_cannot_begin_says_so_and_is_exit_1() {
+    if !is_there("strace", "a herder that is not executed") {
+        return;
+    }
+    let herd = Herd::new();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=execveat", "-e", "inject=execveat:error=EACCES"]);
+    // In the role that it would turn itself into, by the same call.
+    command.args([BINARY, "run", "--keeper", "--host", "here", "--config-dir"]).arg(herd.confs());
+    command.arg("--state-dir").arg(herd.state());
+    let done = finish(&mut command);
+    assert_eq!((done.code, done.out.as_str()), (1, ""));
+    assert_eq!(done.err, "daemonherder: cannot execute its own program for its herder (code 127)\n");
 }

@@ -206,6 +206,10 @@ impl Herd {
         // The herder may still be on its way out, with the listener open: the lock is free once all have gone.
         let lock = File::open(self.state().join("lock")).unwrap();
         within("the end of both", move || lock.lock().unwrap());
+        // Of its descriptors one is closed after the other, and who is let in by it now is thrown out at once.
+        while UnixStream::connect(self.socket()).is_ok() {
+            thread::yield_now();
+        }
     }
 
     /// Waits for the end of the daemon and gives its exit code.
@@ -373,12 +377,14 @@ impl Herd {
 
     /// What comes back on a connection of its own.
     pub(crate) fn exchange(&self, request: &str) -> String {
-        let mut stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(WATCHDOG)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        let answer = || {
+            let mut stream = UnixStream::connect(self.socket())?;
+            stream.set_read_timeout(Some(WATCHDOG))?;
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).map(|_| answer)
+        };
+        answer().unwrap_or_else(|error| panic!("{error}: {request}\n{}", self.story()))
     }
 }
 
@@ -422,8 +428,18 @@ pub(crate) fn open_to_others(path: &Path, mode: u32) {
 
 /// Whether a process of this number lives.
 pub(crate) fn lives(pid: Pid) -> bool {
-    // One that has ended and is not reaped yet has no command line any more.
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| !text.is_empty())
+    // One that has ended and is not reaped yet has a line, too, which says so. (It has no command line, and neither has one
+    // that is just being executed.)
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = line.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Waits until a process is gone or a zombie.
+pub(crate) fn gone(pid: Pid) {
+    while lives(pid) {
+        std::thread::yield_now();
+    }
 }
 
 /// Whether this is root; where a scenario needs that, it says so and is passed over.

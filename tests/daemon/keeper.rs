@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::herd::{Herd, finish, is_there, lives, sh, sleeper, with};
+use crate::herd::{Herd, finish, gone, is_there, lives, sh, sleeper, with};
 
 /// Whose death is survived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +52,6 @@ fn pause(herd: &Herd) {
 
 fn kill_service(herd: &Herd, id: &str) {
     kill(herd.pid_of(id), Signal::SIGKILL).unwrap();
-}
-
-/// Waits until a process is gone or a zombie.
-fn gone(pid: Pid) {
-    while lives(pid) {
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -300,9 +293,8 @@ fn without_any_herder_sigterm_ends_the_services() {
     let polite = sh("trap 'echo bye >> got; exit 0' TERM; echo up >> up; while :; do sleep 100000 & wait; done");
     let deaf = sh("trap '' TERM; echo up >> up; while :; do sleep 100000; done");
     let mut herd = Herd::new();
-    // Whether a cgroup is empty can't be seen without a descriptor, and then it is waited for.
-    herd.file("herder.json", "{\"cgroup\": \"off\"}");
-    herd.conf("polite", &polite);
+    // Whether something is left can't be seen without a descriptor, and then it is waited for.
+    herd.conf("polite", &with(polite, json!({"stop": {"timeout": "500ms"}})));
     herd.conf("deaf", &with(deaf, json!({"stop": {"timeout": "300ms"}})));
     herd.start();
     herd.lines("up", 2);
@@ -320,7 +312,7 @@ fn without_any_herder_sigterm_ends_the_services() {
     herd.signal(Signal::SIGTERM);
     herd.ended();
     let waited = begun.elapsed();
-    // Two seconds for a herder to take it over, and the stop timeout.
+    // Two seconds for a herder to take it over, the stop timeout, and five seconds for KILL.
     assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&waited), "{waited:?}");
     assert_eq!(herd.lines_now("got"), ["bye"]);
     assert!(pids.iter().all(|pid| !lives(*pid)));
@@ -404,4 +396,39 @@ fn a_stop_goes_on_where_it_was() {
         assert!(!lives(pid), "{dead:?}");
         assert_eq!(herd.lines_now("up").len(), 1, "{dead:?}");
     }
+}
+
+#[test]
+fn a_herder_that_does_not_become_the_keeper_says_so_before_it_ends() {
+    let mut herd = Herd::new();
+    herd.conf("web", &sleeper());
+    // Where systemd made the keeper, it makes the next one.
+    herd.start_through("SYSTEMD_EXEC_PID=$$ exec \"$@\"");
+    herd.until_state("web", "running");
+    let (web, herder) = (herd.pid_of("web"), herd.herder());
+    herd.signal(Signal::SIGKILL);
+    assert_eq!(herd.ended(), None);
+    gone(herder);
+    let why = "cannot become the keeper; the next daemon finds what lives: systemd starts the next one";
+    assert_eq!(herd.log().matches(why).count(), 1, "{}", herd.log());
+    assert!(lives(web));
+    kill(web, Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn the_next_boot_is_no_error() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    assert_eq!(herd.end(), Some(0));
+    // The boot id is in the header of the table; any other one is another boot's.
+    let path = herd.state().join("runs").join("table");
+    let mut table = fs::read(&path).unwrap();
+    table[24] ^= 1;
+    fs::write(&path, table).unwrap();
+    let before = herd.log().lines().count();
+    herd.start();
+    herd.until_state("web", "running");
+    let said: Vec<_> = herd.log().lines().skip(before).map(str::to_owned).collect();
+    assert!(said.iter().any(|line| line.contains("of another boot")), "{said:#?}");
+    assert!(said.iter().all(|line| line.contains(" INFO ")), "{said:#?}");
 }

@@ -201,3 +201,33 @@ fn a_changed_conf_is_known_to_the_next_herder_even_if_its_file_is_broken() {
     let command = fs::read_to_string(format!("/proc/{}/cmdline", again["pid"])).unwrap();
     assert!(command.contains("200000"), "{command:?}");
 }
+
+#[test]
+fn so_is_one_whose_change_changed_nothing_at_once() {
+    for dead in ["herder", "both"] {
+        let mut herd = Herd::of([("named", sleeper()), ("idle", sleeper())]);
+        for id in ["named", "idle"] {
+            herd.until_state(id, "running");
+        }
+        herd.conf("idle", &with(sleeper(), json!({"enabled": false})));
+        herd.done("reload");
+        herd.until_state("idle", "stopped");
+        // Nothing of either happens but that the conf is another one.
+        herd.conf("named", &with(sleeper(), json!({"name": "New name"})));
+        herd.conf("idle", &with(sh("echo new >> runs; exec sleep 100000"), json!({"enabled": false})));
+        herd.done("reload");
+        herd.done("stop idle");
+        for id in ["named", "idle"] {
+            herd.file(&format!("{id}.conf"), "{");
+        }
+        if dead == "herder" {
+            herd.kill_herder();
+        } else {
+            herd.kill_all();
+            herd.start();
+        }
+        assert_eq!(herd.service("named")["name"], "New name", "{dead}");
+        herd.done("start idle --settle 10ms");
+        assert_eq!(herd.lines("runs", 1), ["new"], "{dead}");
+    }
+}

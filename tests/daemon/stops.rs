@@ -136,6 +136,7 @@ fn a_stop_and_a_start_at_once_end_up() {
     let herd =
         Herd::of([("slow", sh("trap 'sleep 0.2; exit 0' TERM; echo up >> up; while :; do sleep 100000 & wait; done"))]);
     herd.lines("up", 1);
+    herd.until_state("slow", "running");
     let first = herd.pid_of("slow");
     herd.done("stop slow --no-wait");
     herd.done("start slow --settle 10ms");

@@ -1,12 +1,16 @@
+use std::ffi::CString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::*;
 use crate::keeper::RunTable;
-use crate::model::{RunId, ServiceId};
-use crate::os::{Identity, boot_id};
+use crate::model::{Limit, Resource, RunId, ServiceId, Signal, Stage, StopScope};
+use crate::os::tree::limit_mark;
+use crate::os::{self, Flight, Identity, Order, OutputTo, Stacks, Trace, boot_id};
 
 const RUN: RunId = RunId { herd: 0xab, number: 3 };
 
@@ -55,6 +59,7 @@ impl Table {
         let path = self.0.path().join("table");
         let boot_id = boot_id().unwrap();
         let (mut table, _) = RunTable::open(&path, boot_id).unwrap();
+        table.vouch();
         let service: ServiceId = "web".parse().unwrap();
         let place = table.claim(&service).unwrap();
         let word = table.begin(&place, RUN, 12345);
@@ -68,10 +73,16 @@ impl Table {
     }
 }
 
-fn is_alive(evidence: io::Result<Evidence>) -> bool {
-    match evidence.unwrap() {
-        Evidence::Alive(_) => true,
-        Evidence::Gone => false,
+/// Looks beside a lock that nobody holds.
+fn examine(record: &Record) -> Look {
+    let lock = tempfile::tempfile().unwrap();
+    super::examine(record, lock.as_fd()).unwrap()
+}
+
+fn is_alive(look: Look) -> bool {
+    match look {
+        Look::Settled(Evidence::Alive(_)) => true,
+        Look::Settled(Evidence::Gone) => false,
         other => panic!("{other:?}"),
     }
 }
@@ -79,7 +90,7 @@ fn is_alive(evidence: io::Result<Evidence>) -> bool {
 #[test]
 fn the_verdict_on_what_is_seen() {
     let record = |ended| Record { ended, ..Table::new().with(Some(7), None) };
-    let of = |run, uid| Seen::Somebody(Mark::Of { run, uid });
+    let of = |run, uid| Seen::Somebody(Claim::Of(run), uid);
     let other_herd = RunId { herd: 0xac, ..RUN };
     let other_run = RunId { number: 4, ..RUN };
     let own = 1000;
@@ -92,9 +103,14 @@ fn the_verdict_on_what_is_seen() {
         (of(RUN, 0), Verdict::Gone),
         (of(other_run, own), Verdict::Gone),
         (of(other_herd, own), Verdict::Gone),
-        (Seen::Somebody(Mark::Missing), Verdict::Gone),
-        (Seen::Somebody(Mark::Hidden), Verdict::Gone),
-        (Seen::Somebody(Mark::NotYet), Verdict::NotYet),
+        (Seen::Somebody(Claim::NoRun, own), Verdict::Gone),
+        (Seen::Somebody(Claim::Launching, own), Verdict::Alive),
+        (Seen::Somebody(Claim::Launching, 12345), Verdict::Alive),
+        (Seen::Somebody(Claim::Launching, 0), Verdict::Gone),
+        (Seen::Somebody(Claim::Executing, own), Verdict::NotYet { kill: true }),
+        (Seen::Somebody(Claim::Executing, 0), Verdict::Gone),
+        (Seen::Somebody(Claim::Hidden, 12345), Verdict::NotYet { kill: false }),
+        (Seen::Somebody(Claim::Hidden, 0), Verdict::Gone),
     ] {
         assert_eq!(judge(&record(None), seen, own), expected, "{seen:?}");
         let ended = Ending::Exited(7);
@@ -143,19 +159,117 @@ fn a_run_without_an_identity_is_known_by_its_mark_only() {
     }
 }
 
+/// A launch as the keeper makes it, beside the lock that it holds until it executes its program.
+struct Launched {
+    process: Option<os::Process>,
+    flight: Flight,
+    lock: OwnedFd,
+}
+
+impl Launched {
+    fn new(stdout: OutputTo, limits: Vec<(Resource, Limit)>) -> Self {
+        let order = Order {
+            limits,
+            stdout,
+            stderr: None,
+            umask: None,
+            ids: None,
+            cwd: c"/".into(),
+            programs: vec![c"/bin/sleep".into()],
+            argv: vec![c"sleep".into(), c"60".into()],
+            env: vec![c"DHERDER_RUN=00000000000000ab-3".into()],
+        };
+        let lock = os::raised(tempfile::tempfile().unwrap().as_fd(), 5).unwrap();
+        let trace = Trace { lock: Some(lock.as_fd()), ..Trace::default() };
+        let (process, flight) = os::launch(&order, &mut Stacks::default(), trace, |_| Ok(())).unwrap();
+        Self { process: Some(process), flight, lock }
+    }
+
+    /// Only its number is known.
+    fn record(&self) -> Record {
+        Table::new().with(self.process.as_ref().map(os::Process::number), None)
+    }
+
+    fn is_done(&self) -> bool {
+        poll(&mut [PollFd::new(self.flight.as_fd(), PollFlags::empty())], PollTimeout::ZERO).unwrap() > 0
+    }
+}
+
+impl Drop for Launched {
+    fn drop(&mut self) {
+        let process = self.process.take().unwrap();
+        process.signal(Signal::KILL).unwrap();
+        let mut ended = [PollFd::new(process.fd().unwrap(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut ended, PollTimeout::NONE), Ok(1));
+        process.reap(StopScope::Main, |_| ()).unwrap();
+    }
+}
+
+#[test]
+fn a_launch_that_has_not_come_to_its_program_is_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("nobody reads");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let stdout = || OutputTo::File(CString::new(fifo.to_str().unwrap()).unwrap());
+    let hanging = |limits| {
+        let launched = Launched::new(stdout(), limits);
+        while launched.flight.stage() != Stage::Stdio {
+            std::thread::yield_now();
+        }
+        launched
+    };
+    let launched = hanging(Vec::new());
+    let record = launched.record();
+    assert!(is_alive(super::examine(&record, launched.lock.as_fd()).unwrap()));
+    assert!(!is_alive(examine(&record)), "a launch of another state directory");
+    drop(launched);
+    assert!(!is_alive(examine(&record)));
+
+    let Some(mark) = limit_mark(RUN) else { return eprintln!("not tried: this process may not set the limit") };
+    let launched = hanging(vec![(Resource::Locks, mark)]);
+    let record = launched.record();
+    // Where nobody may see what it holds, the limit is there to be seen.
+    assert!(is_alive(examine(&record)));
+    let next = RunId { number: 4, ..RUN };
+    assert!(!is_alive(examine(&Record { run: next, ..record })));
+}
+
+#[test]
+fn at_no_moment_of_its_launch_a_run_seems_gone() {
+    for _ in 0..100 {
+        let launched = Launched::new(OutputTo::Null, Vec::new());
+        let record = launched.record();
+        let mut done = false;
+        while !done {
+            // What is seen after it was done is the program.
+            done = launched.is_done();
+            let look = super::examine(&record, launched.lock.as_fd()).unwrap();
+            let found = matches!(look, Look::Settled(Evidence::Alive(_)) | Look::NotYet(Some(_)));
+            assert!(found, "{look:?}, done: {done}");
+        }
+    }
+}
+
+#[test]
+fn a_keeper_is_no_run_of_its_own() {
+    let lock = os::raised(tempfile::tempfile().unwrap().as_fd(), 5).unwrap();
+    let record = Table::new().with(Some(std::process::id().cast_signed()), None);
+    assert!(!is_alive(super::examine(&record, lock.as_fd()).unwrap()));
+}
+
 #[test]
 fn an_end_that_the_last_keeper_knew_is_told_as_it_was() {
     let process = Process::with_mark("00000000000000ab-3");
     let mut record = Table::new().with(Some(process.pid()), Some(process.identity()));
     record.ended = Some(Ending::Exited(7));
-    assert!(matches!(examine(&record).unwrap(), Evidence::Ended(Ending::Exited(7))));
+    assert!(matches!(examine(&record), Look::Settled(Evidence::Ended(Ending::Exited(7)))));
 }
 
 #[test]
 fn what_is_found_is_the_process_itself() {
     let process = Process::with_mark("00000000000000ab-3");
     let record = Table::new().with(Some(process.pid()), Some(process.identity()));
-    let Evidence::Alive(pidfd) = examine(&record).unwrap() else { panic!("it lives") };
+    let Look::Settled(Evidence::Alive(pidfd)) = examine(&record) else { panic!("it lives") };
     assert_eq!(Identity::of(process.pid(), pidfd.as_fd()).unwrap(), process.identity());
     // Once it has been reaped, the descriptor still leads to how it ended, where the kernel tells.
     drop(process);

@@ -15,6 +15,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::keeper::hex;
 use crate::model::ServiceId;
 
 /// The version of the format. A later one still has to be read by this one, or else has a file of its own.
@@ -208,19 +209,17 @@ impl<'a> From<&'a [u8]> for Bytes<'a> {
     fn from(bytes: &'a [u8]) -> Self {
         match str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.into()),
-            Err(_) => Self::Hex { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() },
+            Err(_) => Self::Hex { hex: hex::to_text(bytes).into() },
         }
     }
 }
 
 impl Bytes<'_> {
     fn read(self) -> Option<Vec<u8>> {
-        let hex = match self {
-            Self::Text(text) => return Some(text.into_owned().into_bytes()),
-            Self::Hex { hex } => hex,
-        };
-        let pairs = hex.as_bytes().chunks(2);
-        pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()).collect()
+        match self {
+            Self::Text(text) => Some(text.into_owned().into_bytes()),
+            Self::Hex { hex } => hex::from_text(&hex),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::file::{Disk, JournalFile};
 use super::ledger::Ledger;
 use super::queue::{Queue, State, Turn};
 use super::{Header, NotesError, Recalled, Text, recall};
-use crate::model::ServiceId;
+use crate::model::{ServiceId, with_causes};
 use crate::os;
 
 /// How long after an error the next try is made, if nothing calls for it earlier.
@@ -145,7 +145,7 @@ fn write_all(queue: &Queue, mut ledger: Ledger, mut disk: impl Disk, retry: Dura
         if written && ledger.has_grown(&mut disk) {
             let compacted = ledger.compact(&mut disk);
             if let (Err(error), false) = (&compacted, large) {
-                log::warn!("{}; they go on in the old file, which grows", chain(error));
+                log::warn!("{}; they go on in the old file, which grows", with_causes(error));
             }
             large = compacted.is_err();
         }
@@ -156,19 +156,15 @@ fn write_all(queue: &Queue, mut ledger: Ledger, mut disk: impl Disk, retry: Dura
 fn tell(failing: &mut bool, result: &Result<(), Arc<NotesError>>) {
     match result {
         Err(error) if !*failing => {
-            log::error!("{}; if the whole daemon is killed now, the next one does not know the newest", chain(error));
+            log::error!(
+                "{}; if the whole daemon is killed now, the next one does not know the newest",
+                with_causes(&**error)
+            );
         }
         Ok(()) if *failing => log::info!("the notes are written again"),
         Ok(()) | Err(_) => {}
     }
     *failing = result.is_err();
-}
-
-fn chain(error: &NotesError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A shutdown that somebody asked the keeper for, by a signal.
+//! A shutdown: somebody asked the keeper for it, by a signal, or the herder.
 
 use std::time::Duration;
 
@@ -30,12 +30,18 @@ impl Keeper {
         self.wish(|wishes| wishes.shutdown = true);
     }
 
+    /// The herder ends the herd. If it does not come to an end with that, the next one is told of it.
+    pub(super) fn taken_over(&mut self) {
+        let now = self.now();
+        self.shutdown.get_or_insert(Shutdown { since: now, taken_over: true, own: None }).taken_over = true;
+    }
+
     /// Ends the services itself where no herder does it.
     pub(super) fn end_services(&mut self, now: Moment) {
         let Some(shutdown) = &mut self.shutdown else { return };
         if shutdown.own.is_none() && !shutdown.taken_over && now >= shutdown.since + farewell::PATIENCE {
             log::error!("no herder has taken over the shutdown: the keeper ends the services itself");
-            let (own, signals) = Farewell::begin(&self.slots.living(), now);
+            let (own, signals) = Farewell::begin(&self.slots.close(), now);
             shutdown.own = Some(own);
             for (run, signal) in signals {
                 self.slots.signal(run, signal, Whom::Main);
@@ -45,8 +51,11 @@ impl Keeper {
             return;
         }
         if let Some(own) = &mut shutdown.own {
-            for run in own.due(now) {
-                self.slots.signal(run, Signal::KILL, Whom::Tree);
+            for (run, whom) in own.due(now) {
+                // What one that has ended was allowed to leave behind is nobody's to end.
+                if self.slots.lives(run) {
+                    self.slots.signal(run, Signal::KILL, whom);
+                }
             }
         }
     }

@@ -7,15 +7,15 @@
 //! A header, one cell: 0 `MAGIC`, 8 `VERSION`, 16 the size of the table (u64), 24 and 32 the boot id.
 //!
 //! A record, at offsets from its first cell: 0 the head (kind, cells, length of the id), 4 pid, 8 the run's number (u64),
-//! 16 its herd (u64), 24 identity (u64), 32 ending, 36 begun, 40 kind of the identity, 44 user, 48 the id, as many bytes
-//! as it has.
+//! 16 its herd (u64), 24 identity (u64), 32 ending, 36 begun (1, or 2 where its main process only ends with it), 40 kind of
+//! the identity, 44 user, 48 the id, as many bytes as it has.
 
 use std::io;
 use std::sync::atomic::Ordering;
 
 use super::Distrust;
 use crate::keeper::ending_word;
-use crate::model::{Ending, RunId, ServiceId};
+use crate::model::{Ending, RunId, ServiceId, StopScope};
 use crate::os::{GRAIN, Identity, PidWord, SharedFile};
 
 /// The size of a cell: a line of the processor's cache.
@@ -42,6 +42,10 @@ const BEGUN: usize = 36;
 const IDENTITY_KIND: usize = 40;
 const UID: usize = 44;
 const ID: usize = 48;
+
+/// That a run has begun, and what ends with it.
+const BEGUN_TREE: u32 = 1;
+const BEGUN_MAIN: u32 = 2;
 
 /// The first half of a head.
 const TAKEN: u16 = 0x5441;
@@ -78,6 +82,7 @@ pub(super) struct Run {
     pub(super) pid: Option<i32>,
     pub(super) identity: Option<Identity>,
     pub(super) ended: Option<Ending>,
+    pub(super) scope: StopScope,
 }
 
 /// There is something that nobody stores there.
@@ -119,7 +124,7 @@ impl Cells {
         if whole { Ok(size) } else { Err(Some(Distrust::Damaged)) }
     }
 
-    /// An empty table.
+    /// An empty table, which is none yet.
     pub(super) fn begin_anew(&mut self, boot_id: [u8; 16]) -> io::Result<()> {
         self.0.resize(0)?;
         self.resize(GRAIN)?;
@@ -127,8 +132,12 @@ impl Cells {
             self.set_double(at, word);
         }
         self.set_word(HEADER_VERSION, VERSION);
-        self.set_double(HEADER_MAGIC, MAGIC);
         Ok(())
+    }
+
+    /// The header is whole, and what follows can be trusted.
+    pub(super) fn finish(&self) {
+        self.set_double(HEADER_MAGIC, MAGIC);
     }
 
     /// Makes the table as large as this. The header says so once it is true.
@@ -193,8 +202,15 @@ impl Cells {
         self.set_word(at + UID, uid);
         self.set_double(at + HERD, run.herd);
         self.set_double(at + NUMBER, run.number);
-        self.set_word(at + BEGUN, 1);
+        self.set_word(at + BEGUN, BEGUN_TREE);
         self.0.pid_word(at + PID)
+    }
+
+    /// Says what ends with a run, if it is still this record's.
+    pub(super) fn rescope(&self, at: usize, run: RunId, scope: StopScope) {
+        if self.run(at).is_some_and(|known| known.run == run) {
+            self.set_word(at + BEGUN, if scope == StopScope::Tree { BEGUN_TREE } else { BEGUN_MAIN });
+        }
     }
 
     pub(super) fn made(&self, at: usize, pid: i32, identity: Identity) {
@@ -215,12 +231,18 @@ impl Cells {
 
     /// The run of a record, if one has begun.
     pub(super) fn run(&self, at: usize) -> Option<Run> {
-        (self.word(at + BEGUN) == 1).then(|| Run {
+        let scope = match self.word(at + BEGUN) {
+            BEGUN_TREE => StopScope::Tree,
+            BEGUN_MAIN => StopScope::Main,
+            _ => return None,
+        };
+        Some(Run {
             run: RunId { herd: self.double(at + HERD), number: self.double(at + NUMBER) },
             uid: self.word(at + UID),
             pid: i32::try_from(self.word(at + PID)).ok().filter(|pid| *pid > 0),
             identity: Identity::from_words(self.word(at + IDENTITY_KIND), self.double(at + IDENTITY)),
             ended: ending_word::from_word(self.word(at + ENDING)),
+            scope,
         })
     }
 

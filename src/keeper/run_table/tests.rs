@@ -24,8 +24,11 @@ impl Desk {
         self.dir.path().join("table")
     }
 
+    /// Nothing lives that has no record.
     fn open(&self) -> (RunTable, Found) {
-        RunTable::open(&self.path(), BOOT).unwrap()
+        let (table, found) = RunTable::open(&self.path(), BOOT).unwrap();
+        table.vouch();
+        (table, found)
     }
 
     /// What the next keeper would find if this one were killed now.
@@ -57,15 +60,20 @@ fn run(number: u64) -> RunId {
     RunId { herd: 0xab, number }
 }
 
+/// There was no table.
+fn unmade() -> Found {
+    Found { lost: true, ..Found::default() }
+}
+
 fn distrusted(why: Distrust) -> Found {
-    Found { records: Vec::new(), distrusted: Some(why) }
+    Found { records: Vec::new(), distrusted: Some(why), lost: why != Distrust::OtherBoot }
 }
 
 #[test]
 fn a_run_is_found_again_as_far_as_it_had_come() {
     let desk = Desk::new();
     let (mut table, found) = desk.open();
-    assert_eq!(found, Found::default());
+    assert_eq!(found, unmade());
     let place = table.claim(&id("web")).unwrap();
     assert_eq!(desk.after_a_kill(), Found::default(), "no run yet");
 
@@ -92,6 +100,45 @@ fn a_run_is_found_again_as_far_as_it_had_come() {
     table.begin(&place, run(9), 34);
     table.release(place);
     assert_eq!(seen(), None);
+}
+
+#[test]
+fn what_ends_with_a_run_is_found_with_it_and_with_no_other() {
+    let desk = Desk::new();
+    let (mut table, _) = desk.open();
+    let place = table.claim(&id("web")).unwrap();
+    let seen = || desk.after_a_kill().records.into_iter().map(|record| (record.run, record.scope)).next();
+    table.begin(&place, run(7), 33);
+    assert_eq!(seen(), Some((run(7), StopScope::Tree)));
+    table.rescope(&place, run(7), StopScope::Main);
+    assert_eq!(seen(), Some((run(7), StopScope::Main)));
+    assert_eq!((table.uid(&place, run(7)), table.uid(&place, run(8))), (Some(33), None));
+    table.begin(&place, run(8), 33);
+    table.rescope(&place, run(7), StopScope::Main);
+    assert_eq!(seen(), Some((run(8), StopScope::Tree)), "nothing of the run before");
+    table.clear(&place);
+    table.rescope(&place, run(8), StopScope::Main);
+    assert_eq!(seen(), None, "what is over is not begun again");
+}
+
+#[test]
+fn a_table_is_none_until_all_that_lives_is_in_it() {
+    let desk = Desk::new();
+    for (what, bytes) in [("none", Vec::new()), ("a damaged one", b"{}\n".to_vec())] {
+        fs::write(desk.path(), bytes).unwrap();
+        let (mut table, found) = RunTable::open(&desk.path(), BOOT).unwrap();
+        assert!(found.lost, "{what}");
+        let place = table.claim(&id("found-first")).unwrap();
+        table.begin(&place, run(1), 0);
+        assert_eq!(desk.after_a_kill(), unmade(), "{what}: there may be another one");
+        table.vouch();
+        let found = desk.after_a_kill();
+        assert_eq!((found.records.len(), found.lost), (1, false), "{what}");
+    }
+    fs::write(desk.path(), used(&desk)).unwrap();
+    let found = RunTable::open(&desk.path(), [7; 16]).unwrap().1;
+    assert_eq!(found, distrusted(Distrust::OtherBoot));
+    assert!(!RunTable::open(&desk.path(), [7; 16]).unwrap().1.lost, "nothing lives that is of another boot");
 }
 
 #[test]
@@ -163,6 +210,26 @@ fn a_table_grows_with_its_herd() {
 }
 
 #[test]
+fn a_thousand_new_services_do_not_wait_for_the_disk() {
+    let desk = Desk::new();
+    let (mut table, _) = desk.open();
+    for round in 0..3 {
+        let size = table.cells.size();
+        for number in 0..1000 {
+            table.claim(&id(&format!("s{round}-{number}"))).unwrap();
+        }
+        assert_eq!(table.cells.size(), size, "round {round}");
+        table.grow_ahead();
+    }
+    let size = table.cells.size();
+    drop(table);
+    let (mut table, _) = desk.open();
+    assert_eq!(table.cells.size(), size, "what is free is room enough");
+    table.grow_ahead();
+    assert_eq!(table.cells.size(), size);
+}
+
+#[test]
 fn an_unfinished_long_id_does_not_lead_a_later_walk_astray() {
     let desk = Desk::new();
     let (mut table, _) = desk.open();
@@ -208,8 +275,8 @@ fn nothing_that_is_not_of_this_boot_and_version_and_whole_is_trusted() {
         ("the other half of the boot id", with(39, &[0]), distrusted(Distrust::OtherBoot)),
         ("another version", with(8, &[2]), distrusted(Distrust::OtherVersion(2))),
         ("no magic", with(0, b"D"), distrusted(Distrust::Foreign)),
-        ("never finished", with(0, &[0; 8]), Found::default()),
-        ("empty", Vec::new(), Found::default()),
+        ("never finished", with(0, &[0; 8]), unmade()),
+        ("empty", Vec::new(), unmade()),
         ("a text", b"{}\n".to_vec(), distrusted(Distrust::Foreign)),
         ("a size of nothing", with(16, &[0; 8]), distrusted(Distrust::Damaged)),
         ("a size of much", with(16, &[0, 0, 0, 0, 0, 0, 0, 1]), distrusted(Distrust::Damaged)),
@@ -231,7 +298,7 @@ fn a_table_that_was_cut_anywhere_is_begun_anew() {
     for end in (0..600).chain((600..whole.len()).step_by(4999)) {
         let found = desk.found_in(&whole[..end]);
         let why = if end < 64 { Distrust::Foreign } else { Distrust::Damaged };
-        assert_eq!(found, if end == 0 { Found::default() } else { distrusted(why) }, "cut at {end}");
+        assert_eq!(found, if end == 0 { unmade() } else { distrusted(why) }, "cut at {end}");
     }
 }
 

@@ -12,9 +12,10 @@ use crate::os::{self, Identity};
 use crate::process::children::{Carried, CarriedLife};
 
 impl Slots {
-    /// Whether a launch is in flight, whose child lives in the memory of the present program, or a tree is being ended.
+    /// Whether a launch is in flight, whose child lives in the memory of the present program, or a tree is being ended. One
+    /// that has not ended for a while is looked at again by the next program.
     pub(in crate::keeper) fn has_flights(&self) -> bool {
-        self.table.has_flights() || self.trees.deadline().is_some()
+        self.table.has_flights() || self.trees.is_at_work()
     }
 
     /// All slots. Nothing is in flight.
@@ -70,6 +71,7 @@ impl Slots {
                 known.conf = slot.conf.into();
                 known.settings = settings;
                 (known.in_leaf, known.began) = (slot.leaf, slot.began);
+                known.foreign = slot.runs.iter().any(|run| run.pidfd.is_some());
                 known.runs = runs.into();
                 known.place = place;
             }
@@ -77,8 +79,20 @@ impl Slots {
         for (_, place) in records {
             self.records.release(place);
         }
+        self.vouch();
         if in_leaves {
-            self.trees.open_again();
+            self.trees.leaves.open_again();
+        }
+        self.trees.expect_strangers();
+        for (service, slot) in &mut self.slots {
+            if let (true, Ok(id)) = (slot.in_leaf, service.parse()) {
+                // What was killed before has not ended its present run.
+                slot.oom_kills = self.trees.leaves.oom_kills(&id);
+            }
+            if let [run] = slot.runs[..] {
+                // Of one that has ended something may still be there.
+                self.table.end_again(run);
+            }
         }
         Ok(())
     }
@@ -90,6 +104,7 @@ impl Slots {
         let claimed = self.records.claim(&service).inspect_err(|error| log::error!("{service}: {error}"));
         let place = claimed.ok()?;
         self.records.begin(&place, id, nix::unistd::geteuid().as_raw()).store(pid);
+        self.records.rescope(&place, id, frames::scope(run.tree));
         let process = os::open_process(pid).ok().flatten();
         if let Some(identity) = process.and_then(|fd| Identity::of(pid, fd.as_fd()).ok()) {
             self.records.made(&place, pid, identity);

@@ -35,7 +35,7 @@ impl Place {
     /// It is not usable, and nothing is left behind that was not there before.
     pub(crate) fn open(prefix: &str) -> Result<Self, Unusable> {
         let Spot { directory: above, gives } = spot()?;
-        let path = above.join(format!("daemonherder-{prefix}"));
+        let path = above.join(name_of(prefix));
         let make = |source: io::Error| Unusable::Make { path: path.clone(), source };
         match mkdir(&path, Mode::from_bits_truncate(0o755)) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -53,6 +53,11 @@ impl Place {
             return Err(unusable);
         }
         Ok(Self { directory, path })
+    }
+
+    /// Whether there is a place of the herd with this prefix, made by this process or by an earlier one.
+    pub(crate) fn exists(prefix: &str) -> bool {
+        spot().is_ok_and(|Spot { directory, .. }| directory.join(name_of(prefix)).is_dir())
     }
 
     /// Where it is, for people.
@@ -145,6 +150,10 @@ impl Place {
     pub(crate) fn dissolve(self) -> io::Result<()> {
         fs::remove_dir(&self.path)
     }
+}
+
+fn name_of(prefix: &str) -> String {
+    format!("daemonherder-{prefix}")
 }
 
 fn name(service: &ServiceId) -> PathBuf {

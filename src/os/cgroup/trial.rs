@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,8 +28,9 @@ use crate::model::{Ending, Signal, StopScope};
 const NAME: &str = "trial";
 /// A process in the leaf ends by itself after this long, should nobody be left to end it.
 const LIFE_SECONDS: i64 = 10;
-/// How long the end of one that was killed may take. It is soon there, unless the machine is in great trouble.
-const PATIENCE_MS: u16 = 5000;
+/// How long the end of one that was killed may take, in all. It is soon there, unless the machine is in great trouble; and
+/// somebody may be waiting for a launch.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tries a leaf in this place.
 pub(super) fn prove(place: BorrowedFd<'_>, path: &Path) -> Result<(), Unusable> {
@@ -49,12 +51,13 @@ pub(super) fn prove(place: BorrowedFd<'_>, path: &Path) -> Result<(), Unusable> 
 fn live_and_die(leaf: &Leaf, path: impl Fn() -> PathBuf) -> Result<(), Unusable> {
     let stack = Stacks::default().take(0).map_err(|source| Unusable::Begin { path: path(), source })?;
     let process = begin(leaf, &stack).map_err(|source| Unusable::Begin { path: path(), source })?;
+    let until = Instant::now() + PATIENCE;
     let killed = leaf.kill();
-    let with_leaf = killed.is_ok() && ends(&process);
+    let with_leaf = killed.is_ok() && ends(&process, until);
     if !with_leaf {
         // It need not live out its time.
         let _ = process.signal(Signal::KILL);
-        ends(&process);
+        ends(&process, until);
     }
     let ending = process.reap(StopScope::Main, |_| ());
     killed.map_err(|source| Unusable::Kill { path: path(), source })?;
@@ -65,11 +68,12 @@ fn live_and_die(leaf: &Leaf, path: impl Fn() -> PathBuf) -> Result<(), Unusable>
 }
 
 /// Waits for its end. False if that takes too long.
-fn ends(process: &Process) -> bool {
+fn ends(process: &Process, until: Instant) -> bool {
     let Some(pidfd) = process.fd() else { return false };
     let mut ended = [PollFd::new(pidfd, PollFlags::POLLIN)];
     loop {
-        match poll(&mut ended, PollTimeout::from(PATIENCE_MS)) {
+        let wait = PollTimeout::try_from(until.saturating_duration_since(Instant::now()));
+        match poll(&mut ended, wait.unwrap_or(PollTimeout::ZERO)) {
             // Its own end is a signal to this process, for one.
             Err(Errno::EINTR) => {}
             ended => return ended == Ok(1),

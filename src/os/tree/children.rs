@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use super::stat;
+use super::super::stat::{self, unless_short};
 
 /// Makes what outlives its parents below this process its own children from now on (PR_SET_CHILD_SUBREAPER). It stays so
 /// over exec.
@@ -28,7 +28,7 @@ pub(crate) fn become_subreaper() -> io::Result<()> {
 /// is not there has no children.
 pub(super) fn children_of(pid: u32) -> io::Result<Vec<u32>> {
     let mut children = Vec::new();
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Ok(children) };
+    let Some(threads) = unless_short(fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(children) };
     for thread in threads {
         let Ok(thread) = thread else { continue };
         children.extend(children_of_thread(&thread.path())?);
@@ -82,5 +82,5 @@ fn numbers(list: &str) -> Vec<u32> {
 /// may do so, and only where there are no lists.
 pub(super) fn scan_for_children_of(pid: u32) -> io::Result<Vec<u32>> {
     let all = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    Ok(all.filter(|&child| stat::read(child).is_some_and(|facts| facts.parent == pid)).collect())
+    Ok(all.filter(|&child| stat::facts(child).ok().flatten().is_some_and(|facts| facts.parent == pid)).collect())
 }

@@ -43,8 +43,17 @@ pub(crate) struct Cull {
 /// the same ones again, but is quicker than what forks only if it looks at new ones alone.
 ///
 /// It does not wait for their ends, and reaps nobody.
-pub(crate) fn kill_tree(roots: Vec<Kin>, mut adopted: impl FnMut() -> Vec<Kin>) -> Cull {
-    let mut catch = Catch { members: HashMap::new(), looks: 0, cull: Cull::default() };
+pub(crate) fn kill_tree(roots: Vec<Kin>, adopted: impl FnMut() -> Vec<Kin>) -> Cull {
+    kill_tree_but(|_| false, roots, adopted)
+}
+
+/// As [`kill_tree`], but for the processes whose numbers are spared, and what descends from those.
+pub(super) fn kill_tree_but(
+    spared: impl Fn(u32) -> bool,
+    roots: Vec<Kin>,
+    mut adopted: impl FnMut() -> Vec<Kin>,
+) -> Cull {
+    let mut catch = Catch { spared, members: HashMap::new(), looks: 0, cull: Cull::default() };
     catch.take(roots);
     for round in 0..ROUNDS {
         let found = catch.stop_all(&mut adopted);
@@ -62,7 +71,8 @@ pub(crate) fn kill_tree(roots: Vec<Kin>, mut adopted: impl FnMut() -> Vec<Kin>) 
 }
 
 /// Who has been caught.
-struct Catch {
+struct Catch<S> {
+    spared: S,
     members: HashMap<u32, Member>,
     looks: usize,
     cull: Cull,
@@ -75,13 +85,16 @@ struct Member {
     ended: bool,
 }
 
-impl Catch {
+impl<S: Fn(u32) -> bool> Catch<S> {
     /// Stops those who are new. True if anybody was.
     fn take(&mut self, kin: Vec<Kin>) -> bool {
         let mut new = false;
         for kin in kin {
             // An earlier one of the same number may be reaped by now.
             if self.members.get(&kin.pid()).is_some_and(|member| member.kin.is_there()) {
+                continue;
+            }
+            if (self.spared)(kin.pid()) {
                 continue;
             }
             new = true;

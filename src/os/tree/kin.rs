@@ -8,11 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::peer::exit_descriptor;
-#[cfg(test)]
-use super::super::pidfd::Process;
-use super::super::pidfd::{self, NotSent};
+use super::super::pidfd::{self, NotSent, Process};
+use super::super::stat::{self, Facts};
 use super::children::{children_of, handed_over, scan_for_children_of};
-use super::stat::{self, Facts};
 use crate::model::Signal;
 
 /// A process that is held by a pidfd: a signal reaches it or nobody.
@@ -23,18 +21,17 @@ pub(crate) struct Kin {
 }
 
 impl Kin {
-    /// A child of this process that is not reaped.
+    /// A child of this process that is not reaped, or somebody else's that is held already.
     ///
     /// # Errors
     /// No descriptor is left.
-    #[cfg(test)]
-    pub(crate) fn of(child: &Process) -> io::Result<Self> {
-        // Its number is nobody else's as long as it is not reaped.
-        let fd = match child.fd() {
+    pub(crate) fn of(process: &Process) -> io::Result<Self> {
+        let fd = match process.fd() {
             Some(fd) => fd.try_clone_to_owned()?,
-            None => exit_descriptor(child.pid())?,
+            // Its number is nobody else's as long as it is not reaped.
+            None => exit_descriptor(process.pid())?,
         };
-        Ok(Self { pid: child.pid(), fd })
+        Ok(Self { pid: process.pid(), fd })
     }
 
     /// Whoever has this number now. To be the one that was meant it has to be proved, by facts that are asked after this.
@@ -43,6 +40,14 @@ impl Kin {
     /// Nobody has it (ESRCH), or no descriptor is left.
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         Ok(Self { pid, fd: exit_descriptor(pid)? })
+    }
+
+    /// The same process, held once more.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Ok(Self { pid: self.pid, fd: self.fd.try_clone()? })
     }
 
     /// The number that it has, or had.
@@ -63,9 +68,21 @@ impl Kin {
     }
 
     /// Where it belongs; `None` if it is reaped.
-    pub(crate) fn facts(&self) -> Option<Facts> {
+    ///
+    /// # Errors
+    /// No descriptor is left to look with.
+    pub(crate) fn facts(&self) -> io::Result<Option<Facts>> {
         // What has the number while it is read is this one, if this one still has it afterwards.
-        stat::read(self.pid).filter(|_| self.is_there())
+        Ok(stat::facts(self.pid)?.filter(|_| self.is_there()))
+    }
+
+    /// Its real user; `None` if it is reaped.
+    ///
+    /// # Errors
+    /// No descriptor is left to look with.
+    pub(crate) fn real_uid(&self) -> io::Result<Option<u32>> {
+        let uid = stat::unless_short(stat::real_uid(self.pid.cast_signed()))?.flatten();
+        Ok(uid.filter(|_| self.is_there()))
     }
 
     /// Sends it a signal.
@@ -150,9 +167,12 @@ pub(super) fn held(listed: impl IntoIterator<Item = u32>, parent: u32) -> io::Re
     let mut held = Vec::new();
     for pid in listed {
         match Kin::open(pid) {
-            Ok(child) if child.facts().is_some_and(|facts| facts.parent == parent) => held.push(child),
-            // Somebody else has the number since the list was read, or it has another parent now.
-            Ok(_) => {}
+            Ok(child) => {
+                // Or somebody else has the number since the list was read, or it has another parent now.
+                if child.facts()?.is_some_and(|facts| facts.parent == parent) {
+                    held.push(child);
+                }
+            }
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             Err(error) => return Err(error),
         }

@@ -3,57 +3,97 @@
 //!
 //! `DHERDER_RUN` in the environment is for people and for programs. As evidence it is weak: a program may write over its
 //! environment (nginx, postgres and redis do), the kernel shows it only to whoever may trace the process, and to nobody
-//! while another program is being executed. The second mark is a limit on file locks (RLIMIT_LOCKS), which no kernel has enforced since 2.4.25: it goes to every descendant,
-//! over exec, setsid and a change of user, nobody has a reason to touch it, and all may read it (`/proc/PID/limits`).
+//! while another program is being executed. The second mark is a limit on file locks (RLIMIT_LOCKS), which no kernel has
+//! enforced since 2.4.25: it goes to every descendant, over exec, setsid and a change of user, nobody has a reason to touch
+//! it, and all may read it (`/proc/PID/limits`) without waiting for anybody.
 //!
 //! Both can be lost (a login session gets limits of its own) or forged by the program: they tell where to look among what
 //! descends from this daemon, and neither is proof of absence.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use super::super::mark::run_in_environment;
+use super::super::stat::unless_short;
 use crate::model::{Bound, Limit, RunId};
 
-const VARIABLE: &[u8] = b"DHERDER_RUN=";
 const LINE: &str = "Max file locks";
 /// Makes the hard limit larger than any soft one, and tells a mark from a limit that somebody meant.
 const TOP: u64 = 1 << 63;
+/// So many herds within one another have marks: each is lower than the one around it, since nobody may raise a limit.
+const DEPTHS: u32 = 8;
 
 /// The limit on file locks that marks a run's processes: the herd in the hard one, the run in the soft one.
 ///
-/// `None` where this process may not set it: it has a lower one itself, being marked by another herd, for instance. A conf
-/// that sets this limit has its own.
+/// `None` where this process may not set it: it has a low one itself. A conf that sets this limit has its own.
 pub(crate) fn limit_mark(run: RunId) -> Option<Limit> {
     let (_, own) = getrlimit(Resource::RLIMIT_LOCKS).ok()?;
-    let hard = hard(run.herd).filter(|&hard| hard <= own)?;
-    (run.number < TOP).then_some(Limit { soft: Bound::At(run.number), hard: Bound::At(hard) })
+    mark_within(own, run)
+}
+
+fn mark_within(own: u64, run: RunId) -> Option<Limit> {
+    let hard = hards(run.herd).find(|&hard| hard <= own)?;
+    (run.number <= hard).then_some(Limit { soft: Bound::At(run.number), hard: Bound::At(hard) })
 }
 
 /// The run of this herd whose mark a process bears.
-pub(super) fn mark(pid: u32, herd: u64) -> Option<RunId> {
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits"));
-    limits.ok().and_then(|limits| of_limits(&limits, herd)).or_else(|| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        of_environment(&environment, herd)
+///
+/// Only of a process with a limit on file locks that is no mark the environment is looked at: to read it may have to wait
+/// for that process's memory, and for a disk that hangs with it. A run that goes without the mark has such a limit, since
+/// its conf or a herd around this one has set it; what has none has put the mark aside, as a login does, and is told by
+/// its session.
+///
+/// # Errors
+/// No descriptor is left to look with.
+pub(super) fn mark(pid: u32, herd: u64) -> io::Result<Option<RunId>> {
+    Ok(match locks(pid, herd)? {
+        Locks::Mark(run) => Some(run),
+        Locks::Limited => unless_short(run_in_environment(pid))?.flatten().filter(|run| run.herd == herd),
+        Locks::Unlimited => None,
     })
 }
 
-/// A herd as a hard limit; all ones would be none.
-fn hard(herd: u64) -> Option<u64> {
-    Some(herd | TOP).filter(|hard| *hard != u64::MAX)
+/// The limit on file locks that a process has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::os) enum Locks {
+    /// None, as every process that nobody has given one; or the process is gone.
+    Unlimited,
+    /// One that is no mark of this herd.
+    Limited,
+    /// The mark of this run.
+    Mark(RunId),
 }
 
-fn of_limits(limits: &str, herd: u64) -> Option<RunId> {
-    let mut values = limits.lines().find_map(|line| line.strip_prefix(LINE))?.split_whitespace();
-    let (soft, found) = (values.next()?.parse().ok()?, values.next()?.parse::<u64>().ok()?);
-    (hard(herd) == Some(found)).then_some(RunId { herd, number: soft })
+/// What the limits of a process say. To read them waits for nobody, whatever the process is doing.
+///
+/// # Errors
+/// No descriptor is left to look with.
+pub(in crate::os) fn locks(pid: u32, herd: u64) -> io::Result<Locks> {
+    // Larger than the text, of which one call gives all that there is room for.
+    let mut buffer = [0; 4096];
+    let read = File::open(format!("/proc/{pid}/limits")).and_then(|mut file| file.read(&mut buffer));
+    let limits = unless_short(read)?.and_then(|length| str::from_utf8(buffer.get(..length)?).ok());
+    Ok(limits.map_or(Locks::Unlimited, |limits| of_limits(limits, herd)))
 }
 
-fn of_environment(environment: &[u8], herd: u64) -> Option<RunId> {
-    let value = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(VARIABLE))?;
-    let run: RunId = str::from_utf8(value).ok()?.parse().ok()?;
-    (run.herd == herd).then_some(run)
+/// A herd as a hard limit, the highest first; all ones would be none.
+fn hards(herd: u64) -> impl Iterator<Item = u64> {
+    let at = move |depth| TOP >> depth | herd & ((TOP >> depth) - 1);
+    (0..DEPTHS).map(at).filter(|hard| *hard != u64::MAX)
+}
+
+fn of_limits(limits: &str, herd: u64) -> Locks {
+    let line = limits.lines().find_map(|line| line.strip_prefix(LINE)).unwrap_or_default();
+    let mut values = line.split_whitespace().map(str::parse::<u64>);
+    match (values.next(), values.next()) {
+        (Some(Ok(number)), Some(Ok(found))) if hards(herd).any(|hard| hard == found) => {
+            Locks::Mark(RunId { herd, number })
+        }
+        (_, Some(Ok(_))) => Locks::Limited,
+        _ => Locks::Unlimited,
+    }
 }
 
 #[cfg(test)]
@@ -69,19 +109,26 @@ mod tests {
         };
         assert!(soft <= hard);
         let limits = format!("Limit   Soft Limit  Hard Limit  Units\nMax file locks   {soft}   {hard}   locks\n");
-        assert_eq!(of_limits(&limits, run.herd), Some(run));
-        assert_eq!(of_limits(&limits, 0xab + 1), None);
-        assert_eq!(of_limits("Max file locks   unlimited   unlimited   locks\n", run.herd), None);
-        assert_eq!(of_limits("Max file locks   7   4096   locks\n", run.herd), None);
-        assert_eq!(limit_mark(RunId { herd: u64::MAX, number: 7 }), None, "no limit at all is no mark");
+        assert_eq!(of_limits(&limits, run.herd), Locks::Mark(run));
+        assert_eq!(of_limits(&limits, 0xab + 1), Locks::Limited);
+        assert_eq!(of_limits("Max file locks   unlimited   unlimited   locks\n", run.herd), Locks::Unlimited);
+        assert_eq!(of_limits("Max file locks   7   4096   locks\n", run.herd), Locks::Limited);
+        assert_eq!(of_limits("", run.herd), Locks::Unlimited);
     }
 
     #[test]
-    fn an_environment_is_searched_by_whole_names() {
-        let run = RunId { herd: 0xab, number: 3 };
-        assert_eq!(of_environment(b"A=1\0DHERDER_RUN=00000000000000ab-3\0B=\0", 0xab), Some(run));
-        assert_eq!(of_environment(b"XDHERDER_RUN=00000000000000ab-3\0", 0xab), None);
-        assert_eq!(of_environment(b"DHERDER_RUN=00000000000000ac-3\0", 0xab), None);
-        assert_eq!(of_environment(b"redis-server *:6379\0\0\0", 0xab), None);
+    fn a_herd_within_a_run_of_another_marks_its_own() {
+        let mut own = u64::MAX;
+        for herd in [u64::MAX, 0xab, u64::MAX - 1, u64::MAX >> 1, 0xab] {
+            let run = RunId { herd, number: 7 };
+            let Some(Limit { soft: Bound::At(7), hard: Bound::At(hard) }) = mark_within(own, run) else {
+                panic!("no mark of {herd:x} within {own:x}");
+            };
+            assert!(hard <= own && hard < u64::MAX, "no limit at all is no mark");
+            assert_eq!(of_limits(&format!("Max file locks   7   {hard}   locks\n"), herd), Locks::Mark(run));
+            assert_eq!(of_limits(&format!("Max file locks   7   {hard}   locks\n"), 0xcd), Locks::Limited);
+            own = hard;
+        }
+        assert_eq!(mark_within(4096, RunId { herd: 0xab, number: 7 }), None, "somebody meant it");
     }
 }

@@ -9,7 +9,7 @@ use nix::poll::PollFlags;
 
 use super::super::shell::{Shell, alone, wait};
 use super::*;
-use crate::model::{Ending, Resource, RunId, Signal};
+use crate::model::{Bound, Ending, Limit, Resource, RunId, Signal};
 
 /// A main process that goes, a double-forked grandchild in a session of its own, and a child of that in another.
 /// The one that is found by the mark in its environment executes nothing more: meanwhile its environment could not be read.
@@ -25,16 +25,16 @@ fn run() -> RunId {
 }
 
 /// What belongs to a run of what has become this test's own child.
-fn adopted(run: RunId, main: u32, ended: bool) -> Vec<Kin> {
-    new_adopted(run, main, ended, |pid| pid == main)
+fn adopted(run: RunId, main: u32) -> Vec<Kin> {
+    new_adopted(run, main, |pid| pid == main)
 }
 
-fn new_adopted(run: RunId, main: u32, ended: bool, known: impl Fn(u32) -> bool) -> Vec<Kin> {
-    let runs = [Known { run, sessions: &[main], began: 0, ended }];
+fn new_adopted(run: RunId, main: u32, known: impl Fn(u32) -> bool) -> Vec<Kin> {
+    let runs = [Known { run, session: Some(main), began: 0 }];
     let of_run = |kin: &Kin| {
-        Orphan::look(kin, run.herd).is_some_and(|orphan| {
-            // Beside this test others have orphans, so that the last resort is not for it.
-            orphan.mark.is_some() && attribute(&orphan, &runs) == Some(run)
+        Orphan::look(kin, run.herd).unwrap().is_some_and(|orphan| {
+            // Beside this test others have orphans, which are strangers to it.
+            attribute(&orphan, &runs, true) == Some(run)
         })
     };
     orphans(known).unwrap().into_iter().filter(of_run).collect()
@@ -63,7 +63,7 @@ fn escaped_grandchildren_are_killed(
     let root = Kin::of(&shell.process).unwrap();
     let below = descendants(&[Kin::of(&shell.process).unwrap()]).unwrap();
     assert_eq!(numbers(&below), [child], "the others have let go of it");
-    let outside = adopted(run, main, false);
+    let outside = adopted(run, main);
     assert_eq!(numbers(&outside), [middle]);
     let deeper = descendants(&outside).unwrap();
     assert_eq!(numbers(&deeper), [deep]);
@@ -74,19 +74,42 @@ fn escaped_grandchildren_are_killed(
         wait(shell.process.fd().unwrap(), PollFlags::POLLIN);
         roots.clear();
     }
-    let cull = kill_tree(roots, || adopted(run, main, true));
+    let cull = kill_tree(roots, || adopted(run, main));
     assert_eq!(cull, Cull { killed: if crash { 3 } else { 4 }, spared: Vec::new(), whole: true });
     shell.all_gone();
     reap(Kin::of(&shell.process).unwrap());
     // Each has been handed over to this process by the end of the one before it.
     [below, outside, deeper].into_iter().flatten().for_each(reap);
-    assert!(adopted(run, main, true).is_empty());
+    assert!(adopted(run, main).is_empty());
 }
 
 #[test]
 fn a_stop_kills_escaped_grandchildren_by_the_mark_in_their_environment() {
     let run = run();
-    escaped_grandchildren_are_killed(&[&format!("DHERDER_RUN={run}")], Vec::new(), run, false);
+    // The limit is a conf's own, so that it can't be the mark.
+    let of_conf = Limit { soft: Bound::At(7), hard: Bound::At(7) };
+    escaped_grandchildren_are_killed(&[&format!("DHERDER_RUN={run}")], vec![(Resource::Locks, of_conf)], run, false);
+}
+
+#[test]
+fn of_what_has_no_limit_the_environment_is_not_waited_for() {
+    let _alone = alone();
+    let run = run();
+    let of_conf = Limit { soft: Bound::At(7), hard: Bound::At(7) };
+    for (limits, expected) in [(Vec::new(), None), (vec![(Resource::Locks, of_conf)], Some(run))] {
+        let unlimited = limits.is_empty();
+        let env = format!("DHERDER_RUN={run}");
+        let mut shell = Shell::run("echo main $$; sleep 60 & wait", &[&env], limits, None).unwrap();
+        let main = shell.number("main");
+        if unlimited && mark::locks(main, run.herd).unwrap() != mark::Locks::Unlimited {
+            eprintln!("not tried: this process itself has a limit");
+        } else {
+            assert_eq!(mark::mark(main, run.herd).unwrap(), expected);
+        }
+        kill_tree(vec![Kin::of(&shell.process).unwrap()], Vec::new);
+        shell.all_gone();
+        Shell::reap(shell.process);
+    }
 }
 
 #[test]
@@ -109,7 +132,7 @@ fn a_process_that_lives_by_forking_is_caught() {
     let main = shell.number("main");
     let mut seen: HashMap<u32, Kin> = HashMap::new();
     let cull = kill_tree(vec![Kin::of(&shell.process).unwrap()], || {
-        let found = new_adopted(run, main, false, |pid| pid == main || seen.contains_key(&pid));
+        let found = new_adopted(run, main, |pid| pid == main || seen.contains_key(&pid));
         seen.extend(found.iter().map(|kin| (kin.pid(), Kin::open(kin.pid()).unwrap())));
         found
     });
@@ -151,7 +174,7 @@ fn nobody_is_killed_before_all_are_stopped() {
     let cull = kill_tree(vec![root], || {
         asked += 1;
         // By the second question the children have been found.
-        while asked == 2 && all.iter().any(|kin| kin.facts().unwrap().state != 'T') {
+        while asked == 2 && all.iter().any(|kin| kin.facts().unwrap().unwrap().state != 'T') {
             assert!(!all.iter().any(Kin::has_ended), "killed while others ran");
             assert!(Instant::now() < watchdog, "not stopped");
             std::thread::yield_now();
@@ -162,4 +185,67 @@ fn nobody_is_killed_before_all_are_stopped() {
     assert!(asked > 2);
     shell.all_gone();
     Shell::reap(shell.process);
+}
+
+#[test]
+fn a_stray_is_whose_marks_leave_no_doubt() {
+    let _alone = alone();
+    let (run, uid) = (run(), nix::unistd::getuid().as_raw());
+    let other = RunId { herd: run.herd ^ 1, number: run.number };
+    let next = RunId { herd: run.herd, number: run.number + 1 };
+    let Some(mark) = limit_mark(run) else { return eprintln!("not tried: this process may not set the limit") };
+    let limited = || vec![(Resource::Locks, mark)];
+    let meant = |env: Option<RunId>, limits, sought: (RunId, u32)| {
+        let env = env.map(|run| format!("DHERDER_RUN={run}"));
+        let env: Vec<_> = env.iter().map(String::as_str).collect();
+        let mut shell = Shell::run("echo main $$; exec sleep 60", &env, limits, None).unwrap();
+        let main = shell.number("main");
+        let found = strays(run.herd, |run, uid| (run, uid) == sought).unwrap();
+        let found = match &*found {
+            [] => false,
+            [stray] => stray.run == run && stray.kin.pid() == main,
+            more => panic!("{more:?}"),
+        };
+        shell.process.signal(Signal::KILL).unwrap();
+        wait(shell.process.fd().unwrap(), PollFlags::POLLIN);
+        let left = strays(run.herd, |_, _| true).unwrap();
+        assert!(left.is_empty(), "it has ended, though nobody has reaped it: {left:?}");
+        Shell::reap(shell.process);
+        found
+    };
+    assert!(meant(None, limited(), (run, uid)));
+    assert!(meant(Some(run), limited(), (run, uid)));
+    assert!(!meant(Some(run), limited(), (next, uid)), "another run");
+    assert!(!meant(Some(run), limited(), (run, uid + 1)), "another user");
+    assert!(!meant(Some(other), limited(), (run, uid)), "a herd within a service has marked its own");
+    assert!(!meant(Some(next), limited(), (run, uid)), "two marks of two runs");
+    assert!(!meant(None, Vec::new(), (run, uid)), "no mark");
+    let of_conf = Limit { soft: Bound::At(7), hard: Bound::At(7) };
+    assert!(meant(Some(run), vec![(Resource::Locks, of_conf)], (run, uid)), "the limit was the conf's");
+    assert!(!meant(Some(other), vec![(Resource::Locks, of_conf)], (run, uid)));
+}
+
+#[test]
+fn a_stray_and_what_descends_from_it_is_killed() {
+    let _alone = alone();
+    become_subreaper().unwrap();
+    let run = run();
+    let Some(mark) = limit_mark(run) else { return eprintln!("not tried: this process may not set the limit") };
+    let mut shell = Shell::run(ESCAPING, &[], vec![(Resource::Locks, mark)], None).unwrap();
+    let [main, child, middle, deep] = ["main", "child", "middle", "deep"].map(|word| shell.number(word));
+    let look = || strays(run.herd, |of, _| of == run).unwrap().into_iter().map(|stray| stray.kin);
+    let mut found: Vec<_> = look().map(|kin| kin.pid()).collect();
+    found.sort_unstable();
+    let mut expected = [main, child, middle, deep];
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    let orphans: Vec<Kin> = look().filter(|kin| kin.pid() != main).collect();
+    let cull = kill_strays(look().filter(|kin| kin.pid() == middle).collect(), Vec::new);
+    assert_eq!((cull.killed, cull.whole), (2, true), "and the one below it");
+    let cull = kill_strays(look().collect(), || look().collect());
+    assert!(cull.whole && cull.killed <= 4, "{cull:?}");
+    shell.all_gone();
+    assert_eq!(look().count(), 0);
+    Shell::reap(shell.process);
+    orphans.into_iter().for_each(reap);
 }

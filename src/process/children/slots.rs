@@ -1,5 +1,8 @@
 //! Numbered places that are used again, with numbers that are not.
 
+/// Numbers of entries are below 2^62: epoll knows other things by those from there on.
+const GENERATIONS: u32 = 1 << 30;
+
 /// A table whose entries are found by a number, cheaply, and never by the number of an earlier entry in the same place.
 pub(super) struct Slots<T> {
     slots: Vec<Slot<T>>,
@@ -14,7 +17,7 @@ pub(super) struct Token {
 }
 
 struct Slot<T> {
-    /// How many entries have left it.
+    /// How many entries have left it, modulo [`GENERATIONS`].
     generation: u32,
     entry: Option<T>,
 }
@@ -49,7 +52,7 @@ impl<T> Slots<T> {
     pub(super) fn remove(&mut self, token: Token) -> Option<T> {
         let slot = self.slots.get_mut(token.index as usize).filter(|slot| slot.generation == token.generation)?;
         let entry = slot.entry.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.generation = (slot.generation + 1) % GENERATIONS;
         self.free.push(token.index);
         Some(entry)
     }
@@ -84,6 +87,18 @@ mod tests {
         assert_eq!(slots.get(first), None);
         assert_eq!(slots.get_mut(first), None);
         assert_eq!((slots.get(second), slots.get(other)), (Some(&'c'), Some(&'b')));
+    }
+
+    #[test]
+    fn numbers_never_become_those_of_other_things() {
+        let mut slots = Slots::new();
+        let first = slots.insert_with(|_| ());
+        slots.remove(first);
+        slots.slots[0].generation = GENERATIONS - 1;
+        let last = slots.insert_with(|_| ());
+        assert!(u64::from(last) < 1 << 62);
+        slots.remove(last);
+        assert!(u64::from(slots.insert_with(|_| ())) < 1 << 62);
     }
 
     #[test]

@@ -82,8 +82,8 @@ impl Table {
         }
     }
 
-    /// Begins a launch; an order that could not be made is one that failed. `made` is told which process it is, where ends
-    /// are learnt by SIGCHLD. True if whoever waits has to look again: there is something to tell, or a deadline where
+    /// Begins a launch; an order that could not be made is one that failed. `made` is told which process it is and whether
+    /// that is in its leaf, where ends are learnt by SIGCHLD. True if whoever waits has to look again: there is something to tell, or a deadline where
     /// there was none.
     pub(crate) fn launch(
         &mut self,
@@ -91,7 +91,7 @@ impl Table {
         scope: StopScope,
         order: Result<Order, LaunchError>,
         trace: Trace<'_>,
-        made: impl FnOnce(i32, Identity),
+        made: impl FnOnce(i32, Option<Identity>, bool),
     ) -> bool {
         if self.by_id.contains_key(&id) {
             log::error!("{id:?} was launched before; it is not launched again");
@@ -104,9 +104,7 @@ impl Table {
             let life = match flight {
                 Ok((mut process, flight)) => {
                     if *end_by == EndBy::Sigchld {
-                        if let Some(identity) = process.identity() {
-                            made(process.number(), identity);
-                        }
+                        made(process.number(), process.identity(), flight.is_in_leaf());
                         process.let_go();
                         by_pid.insert(process.number(), token);
                     }
@@ -193,9 +191,14 @@ impl Table {
         self.run(run).is_some_and(|run| run.process().is_some() || run.held)
     }
 
-    /// The number of a run's main process as long as that is not reaped.
+    /// The number that a run's main process has, or had.
     pub(crate) fn number(&self, run: RunId) -> Option<u32> {
-        self.run(run)?.process().map(Process::pid)
+        self.process(run).map(Process::pid).or(self.run(run)?.launched)
+    }
+
+    /// A run's main process as long as that is not reaped.
+    pub(crate) fn process(&self, run: RunId) -> Option<&Process> {
+        self.run(run)?.process()
     }
 
     /// Whether this is the number of a run's main process that is not reaped.
@@ -203,14 +206,22 @@ impl Table {
         i32::try_from(pid).is_ok_and(|pid| self.by_pid.contains_key(&pid))
     }
 
-    /// A run whose main process has ended since the last call, and what belongs to it. Only where ends are learnt by SIGCHLD.
-    pub(crate) fn next_ended(&mut self) -> Option<(RunId, StopScope)> {
-        while let Some(run) = self.ended.pop_front() {
-            if let Some(known) = self.run(run) {
-                return Some((run, known.scope));
-            }
+    /// A run whose main process has ended since the last call. Only where ends are learnt by SIGCHLD.
+    pub(crate) fn next_ended(&mut self) -> Option<RunId> {
+        self.ended.pop_front()
+    }
+
+    /// A run that has ended, if it has, is held and given by [`Self::next_ended`] once more.
+    pub(crate) fn end_again(&mut self, run: RunId) {
+        if let Some(known @ Run { life: Life::Ended(_), .. }) = self.run_mut(run) {
+            known.held = true;
+            self.ended.push_back(run);
         }
-        None
+    }
+
+    /// What belongs to a run.
+    pub(crate) fn scope(&self, run: RunId) -> Option<StopScope> {
+        Some(self.run(run)?.scope)
     }
 
     /// More is known of how a run ended than what its process told.
@@ -235,10 +246,10 @@ impl Table {
         }
     }
 
-    /// Nothing is left of a run that was held.
+    /// Nothing is left of a run, which may have been held.
     pub(crate) fn release(&mut self, run: RunId) {
         let Some(&token) = self.by_id.get(&run) else { return };
-        if let Some(run) = self.runs.get_mut(token) {
+        if let Some(run) = self.runs.get_mut(token).filter(|run| run.held) {
             run.held = false;
             self.untold.push_back(token);
         }
@@ -252,10 +263,11 @@ impl Table {
         self.runs.get_mut(*self.by_id.get(&run)?)
     }
 
-    /// Forgets a run that has ended; true if it did. One that has not is kept, or nobody would reap it.
+    /// Forgets a run that has ended; true if it did. One that has not is kept, or nobody would reap it, and so is one of
+    /// which something is still ending.
     pub(crate) fn acknowledge(&mut self, run: RunId) -> bool {
         let Some(&token) = self.by_id.get(&run) else { return false };
-        let ended = self.runs.get(token).is_some_and(|run| matches!(run.life, Life::Ended(_)));
+        let ended = self.runs.get(token).is_some_and(|run| matches!(run.life, Life::Ended(_)) && !run.held);
         if ended {
             self.by_id.remove(&run);
             self.runs.remove(token);
@@ -273,14 +285,14 @@ impl Table {
         true
     }
 
-    /// Epoll says of this number that a launch is done, or that a process has ended.
-    pub(crate) fn happened(&mut self, number: u64) {
+    /// Epoll says of this number that a launch is done, or that a process has ended: `noted` is told how.
+    pub(crate) fn happened(&mut self, number: u64, noted: impl FnOnce(RunId, Ending)) {
         let token = Token::from(number);
         // No entry: the event was taken in one batch with one that ended its run.
         let Some(run) = self.runs.get_mut(token) else { return };
         match mem::replace(&mut run.life, Life::Changing) {
             Life::InFlight(flight) => self.landed(token, *flight),
-            Life::Alive(process) => self.ended(token, process, |_, _| ()),
+            Life::Alive(process) => self.ended(token, process, noted),
             life @ (Life::Ended(_) | Life::Changing) => run.life = life,
         }
     }
@@ -329,8 +341,9 @@ impl Table {
         launch.into_iter().chain(self.watch_again).chain(fading).min()
     }
 
-    /// Gives up launches that are not done in time, and tries again to watch what could not be watched.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// Gives up launches that are not done in time, and tries again to watch what could not be watched. `noted` is told of
+    /// the ends that nobody will tell more of.
+    pub(crate) fn expire(&mut self, now: Instant, mut noted: impl FnMut(RunId, Ending)) {
         while let Some(&(deadline, token)) = self.deadlines.front()
             && deadline <= now
         {
@@ -339,7 +352,7 @@ impl Table {
         }
         let faded: Vec<_> = self.fading.iter().filter(|(at, _)| *at <= now).map(|(_, token)| *token).collect();
         for token in faded {
-            self.happened(token.into());
+            self.happened(token.into(), &mut noted);
         }
         if self.watch_again.is_some_and(|at| at <= now) {
             self.watch_again = None;
@@ -396,14 +409,18 @@ impl Table {
         if let Some(fd) = process.fd() {
             self.epoll.remove(fd);
         }
-        let (pid, id) = (process.number(), run.id);
-        match process.reap(run.scope, |ending| noted(id, ending)) {
+        let (pid, id, failed) = (process.number(), run.id, run.failed);
+        let said = |ending| failed.map_or(ending, Ending::NotLaunched);
+        match process.reap(run.scope, |ending| noted(id, said(ending))) {
             Ok(ending) => {
-                self.by_pid.remove(&pid);
+                // Of somebody else's child the number may be a child's by now.
+                if self.by_pid.get(&pid) == Some(&token) {
+                    self.by_pid.remove(&pid);
+                }
                 if self.end_by == EndBy::Sigchld {
                     self.ended.push_back(id);
                 }
-                run.life = Life::Ended(run.failed.map_or(ending, Ending::NotLaunched));
+                run.life = Life::Ended(said(ending));
                 self.untold.push_back(token);
             }
             // A pidfd is never readable before the end, but to wait once more costs nothing.
@@ -466,3 +483,6 @@ fn begin(
     os::launch(order, stacks, trace, |pipe| epoll.add_hangup(pipe, token.into()))
         .map_err(|error| LaunchError { stage: Stage::Fork, errno: error.raw_os_error().unwrap_or(libc::EIO) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 //! One task ([`spawner`]) turns kernel events into changes of the table of children and then tells what they are. What
 //! never happens here: waiting for a child, a report from within a call, a signal by number.
 
-mod order;
 mod spawner;
 
 pub use spawner::{DirectSpawner, LAUNCH_LIMIT};

@@ -12,11 +12,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::order::order;
 use crate::model::{RunId, Signal, StopScope};
 use crate::os::{Epoll, Events, Trace};
 use crate::process::children::{EndBy, Table};
-use crate::process::{Launch, Reports, Spawner, Whom};
+use crate::process::{Launch, Reports, Spawner, Whom, order};
 
 /// How long a launch may take before it is given up. A child may hang before its program runs: on a mount whose server
 /// is gone, in a frozen cgroup.
@@ -74,7 +73,7 @@ impl Spawner for DirectSpawner {
     fn launch(&self, launch: Launch, reports: Reports) {
         let (run, scope) = (launch.run, launch.scope);
         self.listeners.borrow_mut().entry(run).or_insert(reports);
-        if self.table.borrow_mut().launch(run, scope, order(launch), Trace::default(), |_, _| ()) {
+        if self.table.borrow_mut().launch(run, scope, order(launch), Trace::default(), |_, _, _| ()) {
             self.wake.notify_one();
         }
     }
@@ -138,14 +137,14 @@ async fn watch(epoll: AsyncFd<Rc<Epoll>>, table: Rc<RefCell<Table>>, listeners: 
             ready = epoll.readable() => {
                 let Ok(mut guard) = ready else { return };
                 match guard.get_inner().ready(&mut events) {
-                    Ok(numbers) => numbers.for_each(|number| table.borrow_mut().happened(number)),
+                    Ok(numbers) => numbers.for_each(|number| table.borrow_mut().happened(number, |_, _| ())),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     // Only a closed or foreign descriptor gives another error. Going on would spin.
                     Err(error) => return log::error!("cannot wait for processes: {error}"),
                 }
             }
-            () = until(deadline) => table.borrow_mut().expire(Instant::now()),
+            () = until(deadline) => table.borrow_mut().expire(Instant::now(), |_, _| ()),
         }
         let mut told = false;
         loop {

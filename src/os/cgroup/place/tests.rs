@@ -102,6 +102,7 @@ fn a_leaf_is_used_again_and_removed_with_what_was_made_in_it() {
     for round in 0..2 {
         let leaf = place.leaf(&web).unwrap();
         let shell = Shell::run("exit 3", &[], Vec::new(), Some(leaf.as_fd())).unwrap();
+        assert!(shell.in_leaf);
         assert_eq!(Shell::reap(shell.process), Ending::Exited(3), "round {round}");
         assert!(!leaf.is_populated().unwrap());
     }
@@ -124,8 +125,9 @@ fn a_leaf_is_used_again_and_removed_with_what_was_made_in_it() {
     assert!(place.existing(&web).unwrap().is_none());
     assert_eq!(place.leaves().unwrap(), []);
     assert!(leaf.kill().is_err(), "a removed leaf says so");
-    let gone = Shell::run("exit 3", &[], Vec::new(), Some(leaf.as_fd())).map(|_| ()).unwrap_err();
-    assert!(matches!(gone.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)), "{gone}");
+    let outside = Shell::run("exit 3", &[], Vec::new(), Some(leaf.as_fd())).unwrap();
+    assert!(!outside.in_leaf, "nobody can begin in it");
+    assert_eq!(Shell::reap(outside.process), Ending::Exited(3));
 }
 
 #[test]

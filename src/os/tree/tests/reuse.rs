@@ -66,7 +66,7 @@ fn whoever_has_the_number_of_one_that_is_gone_is_left_alone() {
     assert_eq!(stranger.pid(), pid);
 
     assert!(!held.is_there());
-    assert_eq!(held.facts(), None);
+    assert_eq!(held.facts().unwrap(), None);
     assert_eq!(held.signal(Signal::KILL), Err(NotSent::Gone));
     let strangers = Kin::open(pid).unwrap();
     let child = loop {
@@ -79,7 +79,7 @@ fn whoever_has_the_number_of_one_that_is_gone_is_left_alone() {
     assert!(held.children().unwrap().is_empty(), "they are of another parent with its number");
     assert!(kin::held([child.pid()], std::process::id()).unwrap().is_empty(), "it is no child of this process");
     assert_eq!(kill_tree(vec![again], Vec::new), Cull { killed: 0, spared: Vec::new(), whole: true });
-    let states = [&strangers, &child].map(|kin| kin.facts().unwrap().state);
+    let states = [&strangers, &child].map(|kin| kin.facts().unwrap().unwrap().state);
     assert!(states.iter().all(|state| !matches!(state, 'T' | 'Z')), "{states:?}");
     let cull = kill_tree(vec![strangers], Vec::new);
     assert_eq!((cull.killed, cull.whole), (2, true));

@@ -4,11 +4,15 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use super::launch::{Credentials, Launch, Output, Sink};
 use crate::model::{LaunchError, Stage};
 use crate::os::{Ids, Order, OutputTo};
-use crate::process::{Credentials, Launch, Output, Sink};
 
-pub(super) fn order(launch: Launch) -> Result<Order, LaunchError> {
+/// What a launch says to the system.
+///
+/// # Errors
+/// A path has a NUL in it, and could not be opened.
+pub(crate) fn order(launch: Launch) -> Result<Order, LaunchError> {
     let Launch { programs, argv, env, cwd, credentials, umask, limits, output, .. } = launch;
     let Output { stdout, stderr } = output;
     Ok(Order {
