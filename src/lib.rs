@@ -21,6 +21,7 @@ pub mod daemon;
 pub mod front;
 pub mod herder;
 mod keeper;
+mod logs;
 pub mod model;
 mod observe;
 mod os;

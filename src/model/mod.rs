@@ -3,6 +3,7 @@
 //! Every room imports from here, and this room from none. What never happens here: I/O, a clock, a runtime, serde. A
 //! value that has a rule (an id, a signal) can't be made without keeping it.
 
+mod civil;
 mod exit;
 mod id;
 mod limits;
@@ -13,6 +14,7 @@ mod signal;
 mod spec;
 mod state;
 
+pub(crate) use civil::Civil;
 pub use exit::{Cause, Death, Ending, LaunchError, Stage};
 pub use id::{InvalidId, ServiceId};
 pub use limits::{Bound, Limit, Resource};
