@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::reading::{FileIdentity, LogFiles, ReadError, Stream, identify, open};
+use super::Stream;
+use super::reading::{FileIdentity, LogFiles, ReadError, identify, open};
 
 /// An old file, by its name: `<UTC to the microsecond>-<counter>.log`, and `….log.gz` once it is compressed. They are
 /// ordered by age.

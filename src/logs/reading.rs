@@ -5,24 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Which of a service's two outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stream {
-    /// Standard output, with standard error in it unless that is kept apart.
-    Output,
-    /// Standard error, where it is kept apart.
-    Errors,
-}
-
-impl Stream {
-    /// The name of the file that is written to.
-    pub(super) fn current(self) -> &'static str {
-        match self {
-            Self::Output => "current.log",
-            Self::Errors => "stderr.log",
-        }
-    }
-}
+use super::Stream;
 
 /// The files of one output of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]

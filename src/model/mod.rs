@@ -4,6 +4,7 @@
 //! value that has a rule (an id, a signal) can't be made without keeping it.
 
 mod causes;
+mod civil;
 mod exit;
 mod id;
 mod limits;
@@ -15,6 +16,7 @@ mod spec;
 mod state;
 
 pub(crate) use causes::with_causes;
+pub(crate) use civil::Civil;
 pub use exit::{Cause, Death, Ending, LaunchError, Stage};
 pub use id::{InvalidId, ServiceId};
 pub use limits::{Bound, Limit, Resource};

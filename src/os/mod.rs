@@ -11,6 +11,8 @@ mod child;
 mod clock;
 mod epoll;
 mod exit_info;
+#[cfg_attr(not(test), expect(dead_code, reason = "the pump of the logs, which comes next, calls it"))]
+pub(crate) mod fifo;
 mod identity;
 mod launch;
 mod limits;
