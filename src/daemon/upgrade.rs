@@ -1,15 +1,14 @@
 //! An upgrade as it is asked for: which file is meant, whether it may be executed, and what the keeper says.
 
 use std::convert::Infallible;
-use std::fs::File;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 
 use tokio::sync::oneshot;
 
 use crate::api::UpgradeResult;
 use crate::front::{NotUpgraded, Upgrades};
 use crate::keeper::{Client, Outcome};
-use crate::os::{self, ownership};
+use crate::os::{self, Executable};
 
 /// What the kernel says behind the path of a file that is not there any more (proc_pid_exe(5)).
 const DELETED: &str = " (deleted)";
@@ -34,7 +33,8 @@ fn result(Outcome { number, from, to, path, failed }: Outcome) -> UpgradeResult 
 /// Comes back only with the reason why not.
 async fn upgrade(keeper: &Client, pid: u32, path: Option<String>) -> Result<Infallible, String> {
     let (found, result) = oneshot::channel();
-    // A disk may hang. The keeper opens the file once more, and must not be the first to learn that.
+    // A disk may hang. The keeper opens the file once more, and must not be the first to learn that. What it finds then
+    // is what counts.
     os::aside(&os::OWN, move || _ = found.send(find(pid, path))).map_err(|error| error.to_string())?;
     let path = result.await.map_err(|error| error.to_string())??;
     let outcome = keeper.upgrade(path.clone()).ok_or("another upgrade is under way")?;
@@ -54,16 +54,8 @@ fn find(pid: u32, path: Option<String>) -> Result<String, String> {
     if !path.starts_with('/') {
         return wrong("not an absolute path".to_owned());
     }
-    let opened = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(&path);
-    let metadata = match opened.and_then(|file| file.metadata()) {
-        Ok(metadata) => metadata,
-        Err(error) => return wrong(error.to_string()),
-    };
-    if !metadata.is_file() || metadata.mode() & 0o111 == 0 {
-        return wrong("it is no file that can be executed".to_owned());
-    }
-    match ownership::flaw(&metadata, nix::unistd::geteuid().as_raw()) {
-        Some(flaw) => wrong(flaw.to_string()),
-        None => Ok(path),
+    match Executable::trusted(Path::new(&path)) {
+        Ok(_) => Ok(path),
+        Err(error) => wrong(error.to_string()),
     }
 }

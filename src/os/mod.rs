@@ -44,7 +44,7 @@ pub(crate) use mark::{Mark, mark_of};
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process};
 pub(crate) use role::{
-    Executable, FIRST_GIVEN, NOT_EXECUTED, Output, become_role, given, name_process, raised, start_role,
+    Executable, FIRST_GIVEN, NOT_EXECUTED, Output, Unfit, become_role, given, name_process, raised, start_role,
 };
 pub(crate) use sealed::{seal, unseal};
 pub(crate) use shared_file::{GRAIN, PidWord, SharedFile};

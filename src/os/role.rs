@@ -5,11 +5,12 @@ use std::ffi::{CStr, CString, c_char};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr;
 
 use super::child::change_mask;
+use super::ownership::{Flaw, flaw};
 use super::pidfd::Process;
 
 /// The first descriptor that a role is given; the others follow.
@@ -39,6 +40,37 @@ impl Executable {
         let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path)?;
         Ok(Self(file.into()))
     }
+
+    /// The file at a path, if it is one that a daemon of this user may turn itself into. What was looked at is what will be
+    /// executed, whatever comes to be at that path.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; or it is no program, or one that others may write to.
+    pub(crate) fn trusted(path: &Path) -> Result<Self, Unfit> {
+        let executable = Self::open(path)?;
+        let metadata = File::from(executable.0.try_clone()?).metadata()?;
+        if !metadata.is_file() || metadata.mode() & 0o111 == 0 {
+            return Err(Unfit::NoProgram);
+        }
+        match flaw(&metadata, nix::unistd::geteuid().as_raw()) {
+            Some(flaw) => Err(Unfit::Untrusted(flaw)),
+            None => Ok(executable),
+        }
+    }
+}
+
+/// Why a daemon does not turn itself into a file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// It can't be opened.
+    #[error(transparent)]
+    Unopened(#[from] io::Error),
+    /// It is something else than a program.
+    #[error("it is no file that can be executed")]
+    NoProgram,
+    /// Others may write to it.
+    #[error("{0}")]
+    Untrusted(Flaw),
 }
 
 /// Where a role's standard output and error go.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -258,6 +260,28 @@ fn a_program_that_does_not_understand_a_conf_that_is_in_use_is_refused() {
     assert_eq!((done.code, done.err), (1, format!("daemonherder: {}: {why}\n", next.display())));
     assert_eq!((program(herd.pid()), herd_as_seen(&herd)), (own, before));
     assert_eq!(upgrade(&herd, &copy(&herd, "good")).code, 0);
+}
+
+/// Who may write where the program lies can put another one there after it was looked at.
+#[test]
+fn what_is_executed_is_what_was_looked_at() {
+    let herd = Herd::of([("calm", sleeper())]);
+    let (own, next, wrong) = (program(herd.pid()), copy(&herd, "next"), copy(&herd, "wrong"));
+    open_to_others(&wrong, 0o777);
+    herd.signal(Signal::SIGSTOP);
+    let (tell, told) = channel();
+    for asking in [(); 2].map(|()| herd.begin(&format!("upgrade {}", next.display()))) {
+        let tell = tell.clone();
+        thread::spawn(move || tell.send(asking.end()));
+    }
+    // One of them has been passed on to the keeper, then.
+    let refused = told.recv().unwrap();
+    assert!(refused.err.contains("another upgrade is under way"), "{refused:?}");
+    fs::rename(&wrong, &next).unwrap();
+    herd.signal(Signal::SIGCONT);
+    let done = told.recv().unwrap();
+    assert!(done.code == 1 && done.err.contains("is writable for"), "{done:?}");
+    assert_eq!(program(herd.pid()), own);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::keeper::handover::{Handover, Head, Outcome};
 use crate::keeper::lines;
 use crate::keeper::preflight::Preflight;
 use crate::model::Moment;
-use crate::os::{self, Executable};
+use crate::os::{self, Executable, Unfit};
 
 /// How long the other program may look at the state.
 const LOOK: Duration = Duration::from_secs(10);
@@ -64,8 +64,8 @@ impl Keeper {
         }
     }
 
-    fn look(&self, outcome: &Outcome) -> io::Result<(Executable, Preflight)> {
-        let program = Executable::open(Path::new(&outcome.path))?;
+    fn look(&self, outcome: &Outcome) -> Result<(Executable, Preflight), Unfit> {
+        let program = Executable::trusted(Path::new(&outcome.path))?;
         let preflight = Preflight::begin(&program, &self.program, &self.handover(outcome))?;
         Ok((program, preflight))
     }
