@@ -64,6 +64,10 @@ impl<S: Spawner> Spawner for NiceSpawner<S> {
         self.inner.forget(service);
     }
 
+    fn ending(&self) {
+        self.inner.ending();
+    }
+
     fn kept(&self) -> Kept {
         self.inner.kept()
     }

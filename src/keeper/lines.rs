@@ -1,7 +1,7 @@
 //! The keeper's lines for the log, which the herder writes: the keeper itself never waits for a disk or a terminal.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -29,14 +29,24 @@ pub(super) fn keep() {
 
 /// The oldest line that no herder was told.
 pub(super) fn next() -> Option<Line> {
-    LINES.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    LINES.waiting().pop_front()
 }
 
 /// Lines that nobody could be told after all, before the others: whether it is an error, and its text.
 pub(super) fn put_back(lines: Vec<(bool, String)>) {
-    let mut waiting = LINES.0.lock().unwrap_or_else(PoisonError::into_inner);
-    for (error, text) in lines.into_iter().rev() {
-        waiting.push_front(Line { error, text });
+    LINES.put_back(lines);
+}
+
+impl Lines {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Line>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put_back(&self, lines: Vec<(bool, String)>) {
+        let mut waiting = self.waiting();
+        for (error, text) in lines.into_iter().rev() {
+            waiting.push_front(Line { error, text });
+        }
     }
 }
 
@@ -49,12 +59,30 @@ impl Log for Lines {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == KEPT {
+        let mut lines = self.waiting();
+        // More than these wait where some were put back.
+        while lines.len() >= KEPT {
             lines.pop_front();
         }
         lines.push_back(Line { error: record.level() <= Level::Warn, text: record.args().to_string() });
     }
 
     fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_hundred_wait_whatever_was_put_back() {
+        let lines = Lines(Mutex::default());
+        let say = |text: &str| lines.log(&Record::builder().level(Level::Info).args(format_args!("{text}")).build());
+        (0..KEPT).for_each(|number| say(&format!("new {number}")));
+        lines.put_back((0..KEPT).map(|number| (true, format!("old {number}"))).collect());
+        say("last");
+        let waiting = lines.waiting();
+        assert_eq!((waiting.len(), waiting[0].text.as_str()), (KEPT, "new 1"));
+        assert_eq!(waiting[KEPT - 1].text, "last");
+    }
 }

@@ -98,12 +98,12 @@ impl Watch {
         self.failing_since = None;
     }
 
-    /// It was killed for not listening.
+    /// It was killed: it does not listen, says what it can't say, has closed its line, or is in the way of another program.
     pub(super) fn killed(&mut self) {
         if self.phase == Phase::Over {
             return;
         }
-        // It may be killed twice: once for this, and once when its line ends before its process is seen to.
+        // It may be killed twice: once for what it did, and once when its line ends before its process is seen to.
         let answered = matches!(self.phase, Phase::Answering | Phase::Killed { answered: true });
         self.phase = Phase::Killed { answered };
         self.unheard_since = None;

@@ -153,9 +153,13 @@ unsafe fn begin(
     // SAFETY: plain calls on numbers of our own and strings that live until exec.
     unsafe {
         libc::setsid();
-        let null = libc::open(NULL.as_ptr(), libc::O_RDWR);
+        let null = libc::open(NULL.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
         libc::dup2(null, libc::STDIN_FILENO);
         libc::dup2(output.map_or(null, |output| output.as_raw_fd()), libc::STDOUT_FILENO);
+        // Where one of these was free, that is the number that it was opened by, and is to be kept.
+        for number in [libc::STDIN_FILENO, libc::STDOUT_FILENO] {
+            libc::fcntl(number, libc::F_SETFD, 0);
+        }
         if let Some(output) = output {
             libc::dup2(output.as_raw_fd(), libc::STDERR_FILENO);
         }

@@ -84,10 +84,14 @@ fn a_shutdown_goes_on_with_another_herder_whoever_asked_for_it() {
             herd.signal(Signal::SIGTERM);
         }
         herd.until_state("quick", "stopped");
+        // Whatever the confs say meanwhile.
+        herd.conf("quick", &sh("exec sleep 200000"));
+        herd.conf("new", &sleeper());
         kill(herd.herder(), Signal::SIGKILL).unwrap();
         assert_eq!(herd.ended(), Some(0), "by verb: {by_verb}");
         assert!(!lives(slow));
         assert_eq!(herd.log().matches("quick: running").count(), 1, "{}", herd.log());
+        assert!(!herd.log().contains("new: running"), "{}", herd.log());
         drop(verb.map(crate::herd::Begun::end));
     }
 }

@@ -1,8 +1,9 @@
 //! What a service finds around itself, whoever started the daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::herd::{Herd, is_root, with};
@@ -156,4 +157,18 @@ fn a_process_begins_clean_whatever_the_daemon_began_with() {
     {
         assert!(before.ends_with(&format!(" {number}")) && *target == file, "{descriptors}");
     }
+}
+
+#[test]
+fn a_herder_is_given_what_it_needs_and_nothing_else() {
+    let herd = Herd::of([]);
+    let nulls = |pid: Pid| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|fd| fd.unwrap().path());
+        let nulls = fds.filter(|fd| fs::read_link(fd).is_ok_and(|to| to.ends_with("dev/null")));
+        nulls.map(|fd| fd.file_name().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    // What the daemon was started with may be anything.
+    let before = nulls(herd.pid());
+    let new: Vec<_> = nulls(herd.herder()).into_iter().filter(|number| !before.contains(number)).collect();
+    assert_eq!(new, ["1"], "what was there to make that of it is gone");
 }
