@@ -43,7 +43,12 @@ fn start(places: &Places) -> io::Result<ExitCode> {
         // Its end: the child answers and has let go of it, or it is dead.
         stdout.read_to_end(&mut said)?;
     }
-    if said == READY || said == RUNNING {
+    if said == READY {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if said == RUNNING {
+        // It ends at once: whoever looks for a daemon now shall not find this one.
+        child.wait()?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut complaint = Vec::new();
