@@ -263,7 +263,13 @@ impl Client {
             let heard = Request::Heard(desk.heard);
             desk.outgoing.push(&heard);
         }
+        let said = !desk.outgoing.unsent().is_empty();
         desk.send(stream);
+        if said {
+            // The keeper was woken on this processor, since whoever says something is about to wait as a rule. It is waited
+            // for, and what is still to be done here is not.
+            std::thread::yield_now();
+        }
         desk.write_down();
         if desk.outgoing.unsent().is_empty() {
             self.said.notify_waiters();

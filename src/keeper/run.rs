@@ -76,6 +76,8 @@ pub(crate) struct Keeper {
     epoll: Rc<Epoll>,
     signals: Signals,
     slots: Slots,
+    /// Children have ended, and what need not be done before others hear of it is not done yet.
+    behind: bool,
     herder: Option<HerderProcess>,
     link: Option<Link>,
     watch: Watch,
@@ -147,6 +149,7 @@ impl Keeper {
             upgrade: None,
             upgrade_told: false,
             slots,
+            behind: false,
             program,
             door: Door::new(listener.into(), Rc::clone(&epoll)),
             lock,
@@ -189,8 +192,10 @@ impl Keeper {
                 return Ok(ended);
             }
             let epoll = Rc::clone(&self.epoll);
-            let wait = self.wait();
-            let mut quiet = true;
+            // The herder's answer to an end is a launch, and that is waited for.
+            let behind = std::mem::take(&mut self.behind);
+            let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
+            let mut quiet = !behind;
             for number in epoll.wait(&mut events, wait)? {
                 quiet = false;
                 match number {
@@ -200,6 +205,9 @@ impl Keeper {
                     client if door::is_client(client) => self.door.answer(client),
                     process => self.slots.happened(process),
                 }
+            }
+            if behind {
+                self.catch_up_with_children();
             }
             if quiet && self.is_after_burst() {
                 self.slots.rest();
@@ -320,15 +328,20 @@ impl Keeper {
         if children.is_empty() {
             return;
         }
-        // Those that are named first, and the herder hears of them before the others are looked for: a signal that is
-        // pending swallows further ones, so that there may be more, and asking for any looks at every child there is.
         for pid in children {
             self.child_ended(pid);
         }
         self.slots.clear();
-        self.speak();
+        self.behind = true;
+    }
+
+    /// Reaps those that have ended, and looks for others: a signal that is pending swallows further ones, so that there may be
+    /// more than were named, and asking for any looks at every child there is.
+    fn catch_up_with_children(&mut self) {
+        self.slots.reap_ended();
         while let Some(pid) = os::ended_child() {
             self.child_ended(pid);
+            self.slots.reap_ended();
         }
         self.slots.clear();
     }

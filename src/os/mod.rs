@@ -4,6 +4,7 @@
 //! block with its reason. What never happens here: a decision, a runtime, a log line, an allocation between clone and exec.
 
 pub(crate) mod account;
+mod alarm;
 mod aside;
 mod background;
 pub(crate) mod cgroup;
@@ -34,6 +35,7 @@ pub(crate) mod terminal;
 pub(crate) mod tree;
 mod unfinished;
 
+pub(crate) use alarm::Alarm;
 pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};
 pub use clock::Clock;
@@ -45,7 +47,7 @@ pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, Trace, launch};
 pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use mark::service_in_environment;
 pub(crate) use memory::{give_back, keep_small};
-pub(crate) use pidfd::{NotSent, Process};
+pub(crate) use pidfd::{NotSent, Process, Remains};
 pub(crate) use role::{
     Executable, FIRST_GIVEN, NOT_EXECUTED, Output, Unfit, become_role, given, name_process, raised, start_role,
 };

@@ -28,6 +28,24 @@ pub(crate) struct Process {
     foreign: bool,
 }
 
+/// A child that has ended, and is reaped when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Remains(Process);
+
+impl Remains {
+    /// The number that is free once this is dropped.
+    pub(crate) fn number(&self) -> i32 {
+        self.0.pid
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        // How it ended is known. An error says that it is reaped already.
+        let _ = self.0.wait(libc::WEXITED | libc::WNOHANG);
+    }
+}
+
 /// Why a signal was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotSent {
@@ -110,22 +128,29 @@ impl Process {
     ///
     /// `noted` is told how it ended, of a child of ours while there still is a zombie to ask once more.
     pub(crate) fn reap(self, scope: StopScope, noted: impl FnOnce(Ending)) -> Result<Ending, Self> {
+        self.end(scope, noted).map(|(ending, _remains)| ending)
+    }
+
+    /// As [`Self::reap`], but that it is reaped later, when what comes back is dropped: until then its number is nobody
+    /// else's.
+    pub(crate) fn end(self, scope: StopScope, noted: impl FnOnce(Ending)) -> Result<(Ending, Option<Remains>), Self> {
         if let (true, Some(fd)) = (self.foreign, &self.fd) {
             let ending = end_of_foreign(fd.as_fd(), scope);
             noted(ending);
-            return Ok(ending);
+            return Ok((ending, None));
         }
-        match self.ending() {
+        let ending = match self.ending() {
             Ok(None) => return Err(self),
-            Ok(Some(ending)) => noted(ending),
-            Err(_) => return Ok(Ending::Lost),
-        }
+            Ok(Some(ending)) => ending,
+            Err(_) => return Ok((Ending::Lost, None)),
+        };
+        noted(ending);
         if scope == StopScope::Tree {
             // SAFETY: sending a signal touches no memory; the child is a zombie, so the group is its own. An error says
             // that nobody in the group may be signalled, and nothing can be done about that here.
             unsafe { libc::kill(-self.pid, libc::SIGKILL) };
         }
-        Ok(self.wait(libc::WEXITED | libc::WNOHANG).ok().flatten().unwrap_or(Ending::Lost))
+        Ok((ending, Some(Remains(self))))
     }
 
     /// The kernel's letter for its state (proc_pid_stat(5)).

@@ -17,7 +17,7 @@ pub(crate) enum NotesError {
         #[source]
         source: io::Error,
     },
-    /// There is no thread that could write them.
+    /// There is no thread that could write them, or nothing that could wake it.
     #[error("cannot make a thread for the notes")]
     NoThread(#[source] io::Error),
     /// They are not written yet, and nobody waits for them any longer: the disk hangs.

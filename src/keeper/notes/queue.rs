@@ -1,15 +1,17 @@
 //! Between those who put notes and the thread that writes them: one lock, under which nobody does anything slow.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{NotesError, Text};
 use crate::model::ServiceId;
+use crate::os::Alarm;
 
-/// How long the thread waits after a first call for what comes next. A death is followed by a launch, which would have to
-/// share two processors with this thread; so they are written together, after it. Whoever waits for the writing is not kept.
-const BREATH: Duration = Duration::from_millis(1);
+/// How long after a first call the thread is woken. A death is followed by a launch, which would have to share two processors
+/// with this thread; so they are written together, after it. Whoever waits for the writing is not kept.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// The newest state of each service that has changed; none of one that is gone.
 pub(super) type Newest = HashMap<ServiceId, Option<State>>;
@@ -44,16 +46,14 @@ enum Haste {
 /// themselves.
 pub(super) struct Queue {
     state: Mutex<Waiting>,
-    more: Condvar,
+    alarm: Alarm,
 }
 
 struct Waiting {
     newest: Newest,
     waiters: Vec<Waiter>,
-    /// Whether the thread is to look here again.
+    /// Whether the thread is going to look here again.
     called: bool,
-    /// Whether it has to be woken for that.
-    asleep: bool,
     last: bool,
     /// Whether there is no thread any more.
     over: bool,
@@ -61,16 +61,17 @@ struct Waiting {
 
 impl Queue {
     /// The first turn comes without a call.
-    pub(super) fn new() -> Self {
-        let waiting = Waiting {
-            newest: HashMap::new(),
-            waiters: Vec::new(),
-            called: true,
-            asleep: false,
-            last: false,
-            over: false,
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn new() -> io::Result<Self> {
+        let (newest, waiters) = (HashMap::new(), Vec::new());
+        let queue = Self {
+            state: Mutex::new(Waiting { newest, waiters, called: true, last: false, over: false }),
+            alarm: Alarm::new()?,
         };
-        Self { state: Mutex::new(waiting), more: Condvar::new() }
+        queue.alarm.set(Duration::ZERO);
+        Ok(queue)
     }
 
     /// Leaves the newest state of a service, or that it is gone.
@@ -100,21 +101,15 @@ impl Queue {
 
     /// Waits for a call, or for `patience` where there is one, and takes what is there.
     pub(super) fn next(&self, patience: Option<Duration>) -> Turn {
-        let mut waiting = self.lock();
-        waiting.asleep = true;
-        waiting = match patience {
-            None => self.more.wait_while(waiting, |waiting| !waiting.called).unwrap_or_else(PoisonError::into_inner),
-            Some(patience) => {
-                let waited = self.more.wait_timeout_while(waiting, patience, |waiting| !waiting.called);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
-        let breathe = |waiting: &mut Waiting| waiting.waiters.is_empty() && !waiting.last;
-        if waiting.called {
-            let waited = self.more.wait_timeout_while(waiting, BREATH, breathe);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let waiting = self.lock();
+        if let (Some(patience), false) = (patience, waiting.called) {
+            // Whatever calls meanwhile sets an earlier moment, after this lock.
+            self.alarm.set(patience);
         }
-        (waiting.asleep, waiting.called) = (false, false);
+        drop(waiting);
+        self.alarm.wait();
+        let mut waiting = self.lock();
+        waiting.called = false;
         Turn {
             newest: std::mem::take(&mut waiting.newest),
             waiters: std::mem::take(&mut waiting.waiters),
@@ -131,14 +126,13 @@ impl Queue {
         drop(waiters);
     }
 
-    /// Wakes the thread, if it sleeps and nobody has yet: a system call that a storm makes once, not for every note.
+    /// Has the thread look here, by and by or now: one that is on its way is not called again.
     fn call(&self, mut waiting: MutexGuard<'_, Waiting>, haste: Haste) {
         let first = !std::mem::replace(&mut waiting.called, true);
-        let wake = waiting.asleep && (first || haste == Haste::Now);
-        // First, or it would wake up only to wait for the lock.
-        drop(waiting);
-        if wake {
-            self.more.notify_one();
+        match haste {
+            Haste::None if first => self.alarm.set(BREATH),
+            Haste::None => {}
+            Haste::Now => self.alarm.set(Duration::ZERO),
         }
     }
 

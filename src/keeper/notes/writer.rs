@@ -52,7 +52,7 @@ impl Notes {
     }
 
     pub(super) fn start_on(disk: impl Disk, ledger: Ledger, retry: Duration) -> Result<Self, NotesError> {
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new().map_err(NotesError::NoThread)?);
         let (end, ended) = channel::<()>();
         let closing = Closing(Arc::clone(&queue));
         let thread = std::thread::Builder::new().name("notes".to_owned()).stack_size(64 << 10);

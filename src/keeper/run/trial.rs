@@ -173,9 +173,7 @@ impl Keeper {
             }
         }
         // What was not reaped meanwhile: setting the disposition of SIGCHLD has dropped one that was pending.
-        while let Some(pid) = os::ended_child() {
-            self.child_ended(pid);
-        }
+        self.catch_up_with_children();
         drop(arrival);
         os::give_back();
     }

@@ -41,7 +41,8 @@ impl Slots {
         self.table.next_deadline().into_iter().chain(self.trees.deadline()).min()
     }
 
-    /// Reaps the child of this number, if it has ended: a run's main process, or an orphan that became this process's own.
+    /// The child of this number may have ended: a run's main process, which is reaped by [`Self::reap_ended`], or an orphan that
+    /// became this process's own.
     pub(in crate::keeper) fn reap(&mut self, pid: i32) {
         let Self { table, records, slots, owners, .. } = self;
         let known = table.reap(pid, noting(records, slots, owners));
@@ -51,6 +52,11 @@ impl Slots {
         {
             self.table.release(run);
         }
+    }
+
+    /// Reaps the main processes of runs that have ended.
+    pub(in crate::keeper) fn reap_ended(&mut self) {
+        self.table.reap_ended();
     }
 
     /// Ends what is left of runs whose main processes have ended. As long as something is, the run has not ended.

@@ -12,10 +12,11 @@ use crate::os::{self, Identity};
 use crate::process::children::{Carried, CarriedLife};
 
 impl Slots {
-    /// Whether a launch is in flight, whose child lives in the memory of the present program, or a tree is being ended. One
-    /// that has not ended for a while is looked at again by the next program.
+    /// Whether a launch is in flight, whose child lives in the memory of the present program, a child is not reaped that only
+    /// this program knows to have ended, or a tree is being ended. One that has not ended for a while is looked at again by the
+    /// next program.
     pub(in crate::keeper) fn has_flights(&self) -> bool {
-        self.table.has_flights() || self.trees.is_at_work()
+        self.table.has_flights() || self.table.has_remains() || self.trees.is_at_work()
     }
 
     /// All slots. Nothing is in flight.

@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 use super::run::{Life, Run};
 use super::slots::{Slots, Token};
 use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope};
-use crate::os::{self, Epoll, Flight, Identity, Ignored, Landing, NotSent, Order, Process, Stacks, Trace};
+use crate::os::{self, Epoll, Flight, Identity, Ignored, Landing, NotSent, Order, Process, Remains, Stacks, Trace};
 use crate::process::{Report, Whom};
 
 /// How long until the kernel is asked again to watch a process that it had no memory to watch.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// How long the parent of somebody else's child may take to ask how that ended. A restart waits for it.
 const FADING: Duration = Duration::from_millis(20);
+/// How many processes that have ended may wait to be reaped: they count against limits on processes.
+const REMAINS: usize = 32;
 /// How many runs are under way at a time when nothing special happens.
 const FEW: usize = 16;
 
@@ -43,6 +45,8 @@ pub(crate) struct Table {
     /// Processes that are not watched, and when that is tried again.
     unwatched: Vec<Token>,
     watch_again: Option<Instant>,
+    /// Processes that have ended and are not reaped, where ends are learnt by SIGCHLD: their numbers are in `by_pid` still.
+    remains: Vec<Remains>,
     /// Runs whose main processes have ended since they were last asked for.
     ended: VecDeque<RunId>,
     /// Processes of others that have ended, and until when it is waited for how.
@@ -77,6 +81,7 @@ impl Table {
             untold: VecDeque::new(),
             unwatched: Vec::new(),
             watch_again: None,
+            remains: Vec::new(),
             ended: VecDeque::new(),
             fading: Vec::new(),
         }
@@ -97,10 +102,14 @@ impl Table {
             log::error!("{id:?} was launched before; it is not launched again");
             return false;
         }
-        let Self { epoll, stacks, runs, by_pid, end_by, ignored, .. } = self;
+        let Self { epoll, stacks, runs, by_pid, end_by, ignored, remains, .. } = self;
         let trace = Trace { ignored: *ignored, ..trace };
         let token = runs.insert_with(|token| {
-            let flight = order.and_then(|order| begin(&order, stacks, trace, epoll, token));
+            let mut begin = |order: &Order| begin(order, stacks, trace.clone(), epoll, token);
+            let flight = order.and_then(|order| match begin(&order) {
+                Err(LaunchError { errno: libc::EAGAIN, .. }) if reap_all(remains, by_pid) => begin(&order),
+                begun => begun,
+            });
             let life = match flight {
                 Ok((mut process, flight)) => {
                     if *end_by == EndBy::Sigchld {
@@ -297,17 +306,29 @@ impl Table {
         }
     }
 
-    /// A child of this number has ended, as SIGCHLD says: reaps it, after `noted` was told how it ended. False if it is
-    /// none of these, or was reaped before.
+    /// A child of this number has ended, as SIGCHLD says: `noted` is told how, and it is reaped by the next
+    /// [`Self::reap_ended`]. False if it is none of these, or was reaped before.
     pub(crate) fn reap(&mut self, pid: i32, noted: impl FnOnce(RunId, Ending)) -> bool {
         let Some(token) = self.by_pid.get(&pid).copied() else { return false };
-        let Some(run) = self.runs.get_mut(token) else { return false };
+        // No entry: its end was acknowledged before it was reaped.
+        let Some(run) = self.runs.get_mut(token) else { return true };
         match mem::replace(&mut run.life, Life::Changing) {
             Life::InFlight(flight) => self.reap_in_flight(token, *flight, noted),
             Life::Alive(process) => self.ended(token, process, noted),
             life @ (Life::Ended(_) | Life::Changing) => run.life = life,
         }
         true
+    }
+
+    /// Reaps those that have ended. That takes as long as all else that a restart needs of its end, and need not come first.
+    /// True if there was one.
+    pub(crate) fn reap_ended(&mut self) -> bool {
+        reap_all(&mut self.remains, &mut self.by_pid)
+    }
+
+    /// Whether there is one that has ended and is not reaped.
+    pub(crate) fn has_remains(&self) -> bool {
+        !self.remains.is_empty()
     }
 
     /// One that has ended is done with its launch; one that was only stopped is not.
@@ -367,6 +388,7 @@ impl Table {
         self.stacks.rest();
         self.deadlines.shrink_to(FEW);
         self.untold.shrink_to(FEW);
+        self.remains.shrink_to(FEW);
     }
 
     /// The next thing that is to be told; each is told once.
@@ -399,7 +421,7 @@ impl Table {
         self.watch(token);
     }
 
-    /// A process has ended: reaps it and what is left of its group.
+    /// A process has ended: ends what is left of its group.
     fn ended(&mut self, token: Token, process: Process, noted: impl FnOnce(RunId, Ending)) {
         if process.is_fading() && !self.fading.iter().any(|(_, known)| *known == token) {
             return self.let_fade(token, process);
@@ -411,17 +433,26 @@ impl Table {
         }
         let (pid, id, failed) = (process.number(), run.id, run.failed);
         let said = |ending| failed.map_or(ending, Ending::NotLaunched);
-        match process.reap(run.scope, |ending| noted(id, said(ending))) {
-            Ok(ending) => {
-                // Of somebody else's child the number may be a child's by now.
-                if self.by_pid.get(&pid) == Some(&token) {
-                    self.by_pid.remove(&pid);
-                }
-                if self.end_by == EndBy::Sigchld {
-                    self.ended.push_back(id);
-                }
+        match process.end(run.scope, |ending| noted(id, said(ending))) {
+            Ok((ending, remains)) => {
                 run.life = Life::Ended(said(ending));
                 self.untold.push_back(token);
+                match (self.end_by, remains) {
+                    // Others may wait for any child of this process.
+                    (EndBy::Pidfd, remains) => drop(remains),
+                    (EndBy::Sigchld, remains) => {
+                        self.ended.push_back(id);
+                        match remains {
+                            Some(remains) => self.remains.push(remains),
+                            // Of somebody else's child the number may be a child's by now.
+                            None if self.by_pid.get(&pid) == Some(&token) => _ = self.by_pid.remove(&pid),
+                            None => {}
+                        }
+                        if self.remains.len() >= REMAINS {
+                            self.reap_ended();
+                        }
+                    }
+                }
             }
             // A pidfd is never readable before the end, but to wait once more costs nothing.
             Err(process) => {
@@ -482,6 +513,15 @@ fn begin(
 ) -> Result<(Process, Flight), LaunchError> {
     os::launch(order, stacks, trace, |pipe| epoll.add_hangup(pipe, token.into()))
         .map_err(|error| LaunchError { stage: Stage::Fork, errno: error.raw_os_error().unwrap_or(libc::EIO) })
+}
+
+/// Reaps those that have ended, whose numbers are free from then on. True if there was one.
+fn reap_all(remains: &mut Vec<Remains>, by_pid: &mut HashMap<i32, Token>) -> bool {
+    let any = !remains.is_empty();
+    for ended in remains.drain(..) {
+        by_pid.remove(&ended.number());
+    }
+    any
 }
 
 #[cfg(test)]
