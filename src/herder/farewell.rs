@@ -14,6 +14,8 @@ use crate::service::Instruct;
 
 /// A second request counts as such only after this time: Ctrl-C and `killall` may reach the daemon twice.
 const SECOND: Duration = Duration::from_secs(1);
+/// How many services hear of the end at a time.
+const AT_ONCE: usize = 32;
 
 /// A farewell under way.
 pub(super) struct Farewell {
@@ -118,14 +120,20 @@ impl Herder {
         })
     }
 
-    /// Tells every service to stop. The future ends when all have begun to; actix takes back what nobody waits for.
+    /// Tells every service to stop. The future ends when all have begun to.
+    ///
+    /// A few at a time: the first ones end while the last ones have not heard of it, on a second processor that would have
+    /// nothing to do else.
     fn stop_all(&self) -> impl Future<Output = ()> + use<> {
         let stop = Input::Stop(Because::Shutdown);
-        let told: Vec<_> = self.roster.children().map(|child| child.addr.send(Instruct(stop))).collect();
+        let services: Vec<_> = self.roster.children().map(|child| child.addr.clone()).collect();
         async move {
-            for told in told {
-                // An error is an actor that panicked; the one in its place is told anew.
-                let _ = told.await;
+            for few in services.chunks(AT_ONCE) {
+                let told: Vec<_> = few.iter().map(|service| service.send(Instruct(stop))).collect();
+                for told in told {
+                    // An error is an actor that panicked; the one in its place is told anew.
+                    let _ = told.await;
+                }
             }
         }
     }

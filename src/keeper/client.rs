@@ -303,6 +303,9 @@ impl Spawner for Client {
     }
 
     fn ending(&self) {
+        if let Some(notes) = &self.desk.borrow().notes {
+            notes.slow_down();
+        }
         self.say(&Request::Ending);
     }
 

@@ -21,6 +21,8 @@ const MASK_BYTES: usize = size_of::<u64>();
 const PIPE: usize = 3;
 /// And the lock.
 const LOCK: usize = 4;
+/// Standard input, output and error.
+const STANDARD: [usize; 3] = [0, 1, 2];
 const NULL: &[u8] = b"/dev/null\0";
 const PATH_MAX: usize = libc::PATH_MAX as usize;
 
@@ -74,14 +76,15 @@ fn steps(record: &Record) -> Called<Infallible> {
     // Logs are the daemon's, so whatever the daemon's and the service's masks are, they are for its user only.
     let umask = call(libc::SYS_umask, [0o077, 0, 0])?;
     enter(Stage::Stdio);
-    let stdin = open(NULL.as_ptr().cast(), libc::O_RDONLY)?;
-    let stdout = open_output(record.stdout)?;
-    let stderr = match record.stderr {
-        Some(output) => open_output(output)?,
-        None => stdout,
-    };
-    for (fd, standard) in [(stdin, 0), (stdout, 1), (stderr, 2)] {
-        call(libc::SYS_dup3, [fd, standard, 0])?;
+    if record.given.null.is_none() {
+        put(open(NULL.as_ptr().cast(), libc::O_RDWR)?, &STANDARD)?;
+    }
+    match record.stderr {
+        None => open_output(record.stdout, &[1, 2])?,
+        Some(stderr) => {
+            open_output(record.stdout, &[1])?;
+            open_output(stderr, &[2])?;
+        }
     }
     let umask = match record.umask {
         Some(mask) => mask as usize,
@@ -116,17 +119,21 @@ fn refuse_unchanged(id: u32) -> Called<()> {
     if id == u32::MAX { Err(libc::EINVAL) } else { Ok(()) }
 }
 
-/// Closes every descriptor from 3 on but the pipe, which becomes 3, and the lock, which becomes 4.
+/// Puts `/dev/null` in the place of the standard streams, and closes every descriptor from 3 on but the pipe, which becomes 3,
+/// and the lock, which becomes 4.
 ///
 /// This comes first, and closes rather than marking for exec: a daemon may have more files open than a service's limit
 /// allows, and below that limit no number would be free for the log.
 fn close_others(record: &Record) -> Called<()> {
-    let (pipe, cloexec) = (record.pipe as usize, libc::O_CLOEXEC as usize);
+    if let Some(null) = record.given.null {
+        put(null as usize, &STANDARD)?;
+    }
+    let (pipe, cloexec) = (record.given.pipe as usize, libc::O_CLOEXEC as usize);
     if pipe != PIPE {
         call(libc::SYS_dup3, [pipe, PIPE, cloexec])?;
     }
     let mut first = PIPE + 1;
-    if let Some(lock) = record.lock {
+    if let Some(lock) = record.given.lock {
         call(libc::SYS_dup3, [lock as usize, LOCK, cloexec])?;
         first = LOCK + 1;
     }
@@ -136,11 +143,21 @@ fn close_others(record: &Record) -> Called<()> {
     Ok(())
 }
 
-/// Opens one end of an output stream: a file, or `/dev/null` where there is no path.
-fn open_output(path: *const c_char) -> Called {
-    if path.is_null() {
-        return open(NULL.as_ptr().cast(), libc::O_WRONLY);
+/// Makes these descriptors the same open file.
+fn put(fd: usize, places: &[usize]) -> Called<()> {
+    for place in places {
+        call(libc::SYS_dup3, [fd, *place, 0])?;
     }
+    Ok(())
+}
+
+/// Opens the file of an output stream in these places. Without a path there is `/dev/null`, and stays.
+fn open_output(path: *const c_char, places: &[usize]) -> Called<()> {
+    if path.is_null() { Ok(()) } else { put(open_file(path)?, places) }
+}
+
+/// Opens a file to append to, which is made with its directories where it is missing.
+fn open_file(path: *const c_char) -> Called {
     let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND | libc::O_NOFOLLOW;
     match open(path, flags) {
         Err(libc::ENOENT) => {

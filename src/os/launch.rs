@@ -28,7 +28,8 @@ use super::pidfd::Process;
 use super::raw::{self, CloneArgs, INTO_CGROUP};
 use super::shared_file::PidWord;
 use super::signals::Ignored;
-use super::stack::{Stack, Stacks};
+use super::stack::Stack;
+use super::stock::Stock;
 use crate::model::{LaunchError, Limit, Resource, Stage};
 
 /// What a new process needs, in the order in which it is applied. All of it is spelled out: the child looks up nothing.
@@ -109,10 +110,8 @@ pub(super) struct Record {
     pub(super) stage: AtomicU8,
     /// What stopped it there; 0 is nothing.
     pub(super) errno: AtomicI32,
-    /// The writing end of the pipe.
-    pub(super) pipe: RawFd,
-    /// A lock that is held until exec.
-    pub(super) lock: Option<RawFd>,
+    /// What the child uses of its parent's descriptors.
+    pub(super) given: Given,
     /// Signals to put back to their default.
     pub(super) ignored: Ignored,
     /// Limits in the kernel's form.
@@ -130,6 +129,17 @@ pub(super) struct Record {
     pub(super) programs: *const *const c_char,
     pub(super) argv: *const *const c_char,
     pub(super) env: *const *const c_char,
+}
+
+/// Descriptors of the parent's, none of them a standard stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    /// The writing end of the pipe.
+    pub(super) pipe: RawFd,
+    /// A lock that is held until exec.
+    pub(super) lock: Option<RawFd>,
+    /// `/dev/null`; without one the child opens it.
+    pub(super) null: Option<RawFd>,
 }
 
 const POINTER: usize = size_of::<usize>();
@@ -155,15 +165,16 @@ pub(crate) struct Trace<'a> {
 /// left behind. What clone3(2) has against a leaf is no error: the process begins where this one is.
 pub(crate) fn launch(
     order: &Order,
-    stacks: &mut Stacks,
+    stock: &mut Stock,
     trace: Trace<'_>,
     watch: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
 ) -> io::Result<(Process, Flight)> {
-    let (reading, writing) = pipe()?;
+    let (reading, writing) = stock.take_pipe()?;
     watch(reading.as_fd())?;
-    let mut stack = stacks.take(weight(order))?;
+    let mut stack = stock.take_stack(weight(order))?;
     let lock = trace.lock.as_ref().map(AsRawFd::as_raw_fd);
-    let record = Record::put(order, writing.as_raw_fd(), lock, trace.ignored, &mut stack);
+    let given = Given { pipe: writing.as_raw_fd(), lock, null: stock.null() };
+    let record = Record::put(order, given, trace.ignored, &mut stack);
     let mut loan = Loan { record, stack, number: trace.number };
     let mut in_leaf = trace.leaf.is_some();
     let made = make_child(&mut loan, trace.leaf).or_else(|error| {
@@ -176,7 +187,7 @@ pub(crate) fn launch(
     match made {
         Ok(process) => Ok((process, Flight { pipe: reading, loan: Some(loan), in_leaf })),
         Err(error) => {
-            stacks.give_back(loan.stack);
+            stock.give_back(loan.stack);
             Err(error)
         }
     }
@@ -196,10 +207,10 @@ impl Flight {
     /// Takes back what the child used and says how it went.
     ///
     /// The caller knows that the child is done: its end of the pipe is closed, or the process has ended.
-    pub(crate) fn land(mut self, stacks: &mut Stacks) -> Landing {
+    pub(crate) fn land(mut self, stock: &mut Stock) -> Landing {
         let Some(loan) = self.loan.take() else { return Landing::Cut };
         let landing = loan.record().landing();
-        stacks.give_back(loan.stack);
+        stock.give_back(loan.stack);
         landing
     }
 }
@@ -234,15 +245,14 @@ impl Loan {
 
 impl Record {
     /// Copies the order above the stack, and a record that leads to it.
-    fn put(order: &Order, pipe: RawFd, lock: Option<RawFd>, ignored: Ignored, stack: &mut Stack) -> NonNull<Self> {
+    fn put(order: &Order, given: Given, ignored: Ignored, stack: &mut Stack) -> NonNull<Self> {
         let limits: Vec<_> = order.limits.iter().map(|&(resource, limit)| (number(resource), limit.into())).collect();
         let limits = stack.put(&limits);
         let groups = stack.put(order.ids.as_ref().map_or(&[], |ids| &*ids.groups));
         let record = Self {
             stage: AtomicU8::new(Stage::Fork as u8),
             errno: AtomicI32::new(0),
-            pipe,
-            lock,
+            given,
             ignored,
             limits,
             stdout: put_output(&order.stdout, stack),
@@ -362,22 +372,4 @@ fn clone_child(loan: &Loan, leaf: Option<BorrowedFd<'_>>, clear: u64) -> io::Res
     }
     // SAFETY: clone3 has just made the descriptor, for nobody else.
     Ok(Process::new(pid, Some(unsafe { OwnedFd::from_raw_fd(pidfd) })))
-}
-
-/// A close-on-exec pipe, its reading end first, both away from 0 to 2 even in a process that has those closed: the child
-/// puts other files there.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut fds: [RawFd; 2] = [-1; 2];
-    // SAFETY: the array has room for two.
-    if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: both descriptors are new and belong to nobody else.
-    let [reading, writing] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    Ok((away_from_standard(reading)?, away_from_standard(writing)?))
-}
-
-fn away_from_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
-    // `try_clone` gives the lowest free number from 3 on, close-on-exec.
-    if fd.as_raw_fd() > libc::STDERR_FILENO { Ok(fd) } else { fd.try_clone() }
 }

@@ -22,6 +22,7 @@ mod memory;
 pub(crate) mod ownership;
 pub(crate) mod peer;
 mod pidfd;
+mod pipe;
 mod raw;
 mod role;
 mod sealed;
@@ -31,6 +32,7 @@ mod shell;
 mod signals;
 mod stack;
 mod stat;
+mod stock;
 pub(crate) mod terminal;
 pub(crate) mod tree;
 mod unfinished;
@@ -56,5 +58,5 @@ pub(crate) use shared_file::{GRAIN, PidWord, SharedFile};
 pub(crate) use signals::{
     Ignored, Signals, Taken, ended_child, hold_signals, leave_signals_to_the_keeper, reap_stranger,
 };
-pub(crate) use stack::Stacks;
+pub(crate) use stock::Stock;
 pub(crate) use unfinished::{Claim, claim_of};

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
-use super::{Landing, Order, OutputTo, Process, Stacks, Trace, launch};
+use super::{Landing, Order, OutputTo, Process, Stock, Trace, launch};
 use crate::model::{Ending, Limit, Resource, StopScope};
 
 /// How long anything may take before the test has failed.
@@ -60,11 +60,11 @@ impl Shell {
             argv: ["sh", "-c", script].map(string).to_vec(),
             env: env.iter().chain([&path]).map(|variable| string(variable)).collect(),
         };
-        let mut stacks = Stacks::default();
-        let (process, flight) = launch(&order, &mut stacks, Trace { leaf, ..Trace::default() }, |_| Ok(()))?;
+        let mut stock = Stock::default();
+        let (process, flight) = launch(&order, &mut stock, Trace { leaf, ..Trace::default() }, |_| Ok(()))?;
         wait(flight.as_fd(), PollFlags::empty());
         let in_leaf = flight.is_in_leaf();
-        assert_eq!(flight.land(&mut stacks), Landing::Executing);
+        assert_eq!(flight.land(&mut stock), Landing::Executing);
         Ok(Self { process, in_leaf, output, text: String::new(), _directory: directory })
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::keeper::RunTable;
 use crate::model::{Limit, Resource, RunId, ServiceId, Signal, Stage, StopScope};
 use crate::os::tree::limit_mark;
-use crate::os::{self, Flight, Identity, Order, OutputTo, Stacks, Trace, boot_id};
+use crate::os::{self, Flight, Identity, Order, OutputTo, Stock, Trace, boot_id};
 
 const RUN: RunId = RunId { herd: 0xab, number: 3 };
 
@@ -181,7 +181,7 @@ impl Launched {
         };
         let lock = os::raised(tempfile::tempfile().unwrap().as_fd(), 5).unwrap();
         let trace = Trace { lock: Some(lock.as_fd()), ..Trace::default() };
-        let (process, flight) = os::launch(&order, &mut Stacks::default(), trace, |_| Ok(())).unwrap();
+        let (process, flight) = os::launch(&order, &mut Stock::default(), trace, |_| Ok(())).unwrap();
         Self { process: Some(process), flight, lock }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::run::{Life, Run};
 use super::slots::{Slots, Token};
 use crate::model::{Ending, LaunchError, RunId, Signal, Stage, StopScope};
-use crate::os::{self, Epoll, Flight, Identity, Ignored, Landing, NotSent, Order, Process, Remains, Stacks, Trace};
+use crate::os::{self, Epoll, Flight, Identity, Ignored, Landing, NotSent, Order, Process, Remains, Stock, Trace};
 use crate::process::{Report, Whom};
 
 /// How long until the kernel is asked again to watch a process that it had no memory to watch.
@@ -31,7 +31,7 @@ const FEW: usize = 16;
 pub(crate) struct Table {
     epoll: Rc<Epoll>,
     end_by: EndBy,
-    stacks: Stacks,
+    stock: Stock,
     ignored: Ignored,
     launch_limit: Duration,
     runs: Slots<Run>,
@@ -67,7 +67,7 @@ impl Table {
         Self {
             epoll,
             end_by,
-            stacks: Stacks::default(),
+            stock: Stock::default(),
             ignored: match end_by {
                 // A process of others may change what it ignores at any time.
                 EndBy::Pidfd => Ignored::default(),
@@ -102,10 +102,10 @@ impl Table {
             log::error!("{id:?} was launched before; it is not launched again");
             return false;
         }
-        let Self { epoll, stacks, runs, by_pid, end_by, ignored, remains, .. } = self;
+        let Self { epoll, stock, runs, by_pid, end_by, ignored, remains, .. } = self;
         let trace = Trace { ignored: *ignored, ..trace };
         let token = runs.insert_with(|token| {
-            let mut begin = |order: &Order| begin(order, stacks, trace.clone(), epoll, token);
+            let mut begin = |order: &Order| begin(order, stock, trace.clone(), epoll, token);
             let flight = order.and_then(|order| match begin(&order) {
                 Err(LaunchError { errno: libc::EAGAIN, .. }) if reap_all(remains, by_pid) => begin(&order),
                 begun => begun,
@@ -385,7 +385,7 @@ impl Table {
 
     /// Gives back what only a burst needs.
     pub(crate) fn rest(&mut self) {
-        self.stacks.rest();
+        self.stock.rest();
         self.deadlines.shrink_to(FEW);
         self.untold.shrink_to(FEW);
         self.remains.shrink_to(FEW);
@@ -407,7 +407,7 @@ impl Table {
     /// The child is done with its launch: its program runs, or it has ended or is about to.
     fn landed(&mut self, token: Token, (process, flight): (Process, Flight)) {
         self.epoll.remove(flight.as_fd());
-        let landing = flight.land(&mut self.stacks);
+        let landing = flight.land(&mut self.stock);
         let Some(run) = self.runs.get_mut(token) else { return };
         match (run.overdue, landing) {
             (Some(stage), _) => run.failed = Some(LaunchError { stage, errno: libc::ETIMEDOUT }),
@@ -506,12 +506,12 @@ impl Table {
 
 fn begin(
     order: &Order,
-    stacks: &mut Stacks,
+    stock: &mut Stock,
     trace: Trace<'_>,
     epoll: &Epoll,
     token: Token,
 ) -> Result<(Process, Flight), LaunchError> {
-    os::launch(order, stacks, trace, |pipe| epoll.add_hangup(pipe, token.into()))
+    os::launch(order, stock, trace, |pipe| epoll.add_hangup(pipe, token.into()))
         .map_err(|error| LaunchError { stage: Stage::Fork, errno: error.raw_os_error().unwrap_or(libc::EIO) })
 }
 
