@@ -5,15 +5,17 @@ use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient};
 
 use super::refusal::Refusal;
 use super::upgrade::Upgrades;
-use crate::herder::{Command, Reload, Shutdown, Subscribe, Survey};
+use crate::herder::{AwaitKept, Command, Reload, Shutdown, Subscribe, Survey};
 
-/// All that the front can tell and ask the herd. Made [`From`] the address of any actor that handles the five messages.
+/// All that the front can tell and ask the herd. Made [`From`] the address of any actor that handles the six messages.
 #[derive(Clone)]
 pub struct Herd {
     /// Who knows the roster.
     pub survey: Recipient<Survey>,
     /// Who obeys.
     pub command: Recipient<Command>,
+    /// Who knows what is written.
+    pub kept: Recipient<AwaitKept>,
     /// Who reads the confs again.
     pub reload: Recipient<Reload>,
     /// Who ends the herd.
@@ -26,9 +28,16 @@ pub struct Herd {
 
 impl<A> From<Addr<A>> for Herd
 where
-    A: Actor + Handler<Survey> + Handler<Command> + Handler<Reload> + Handler<Shutdown> + Handler<Subscribe>,
+    A: Actor
+        + Handler<Survey>
+        + Handler<Command>
+        + Handler<AwaitKept>
+        + Handler<Reload>
+        + Handler<Shutdown>
+        + Handler<Subscribe>,
     A::Context: ToEnvelope<A, Survey>
         + ToEnvelope<A, Command>
+        + ToEnvelope<A, AwaitKept>
         + ToEnvelope<A, Reload>
         + ToEnvelope<A, Shutdown>
         + ToEnvelope<A, Subscribe>,
@@ -37,6 +46,7 @@ where
         Self {
             survey: herder.clone().recipient(),
             command: herder.clone().recipient(),
+            kept: herder.clone().recipient(),
             reload: herder.clone().recipient(),
             shutdown: herder.clone().recipient(),
             subscribe: herder.recipient(),

@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::verdict::{Verdict, Watch};
 use crate::api::{Candidate, StartOptions, select};
 use crate::bus::{Event, Missed, Subscription};
-use crate::herder::{Command, Order, Overview, ServiceStatus, Subscribe, Survey};
+use crate::herder::{AwaitKept, Command, Order, Overview, ServiceStatus, Subscribe, Survey};
 use crate::model::{Moment, ServiceId, State};
 
 /// How long a run has to live by default before its start is a success.
@@ -47,6 +47,8 @@ pub(super) async fn perform(
     }
     if options.wait != Some(false) {
         wait.until_all_is_known(herd, events).await?;
+        // What is answered is not forgotten when all processes of the daemon are killed a moment later.
+        ask(&herd.kept, AwaitKept).await?;
     }
     Ok(wait.results())
 }

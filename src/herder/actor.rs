@@ -127,6 +127,14 @@ impl Handler<Command> for Herder {
     }
 }
 
+impl Handler<AwaitKept> for Herder {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: AwaitKept, _: &mut Self::Context) -> Self::Result {
+        self.herd.spawner.kept()
+    }
+}
+
 impl Handler<Subscribe> for Herder {
     type Result = MessageResult<Subscribe>;
 

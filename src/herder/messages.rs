@@ -162,6 +162,11 @@ pub struct HerdEnded;
 #[rtype(result = "Settings")]
 pub struct GetSettings;
 
+/// Wait until all that has happened by now holds over the end of every process of the daemon.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct AwaitKept;
+
 /// Wait until the herd has ended, whoever asked for it.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "End")]

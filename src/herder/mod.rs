@@ -20,6 +20,6 @@ pub use actor::Herder;
 pub(crate) use inherit::{TakeOver, understand};
 pub use load::Confs;
 pub use messages::{
-    Applied, AwaitEnd, Command, Dismiss, End, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError,
+    Applied, AwaitEnd, AwaitKept, Command, Dismiss, End, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError,
     ServiceStatus, Shutdown, Subscribe, Supervise, Survey, UnknownServices,
 };

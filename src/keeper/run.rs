@@ -84,6 +84,8 @@ pub(crate) struct Keeper {
     /// Requests since memory was last given back.
     requests: u32,
     shutdown: Option<Shutdown>,
+    /// While the herd is being ended: no signal is heard until then.
+    deaf: Option<Moment>,
     /// A herder has answered in this life.
     answered: bool,
     /// Since when the herd has ended: so does the keeper as soon as the herder has.
@@ -161,6 +163,7 @@ impl Keeper {
             link: None,
             watch: Watch::new(clock()),
             shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
+            deaf: None,
             // What the start left is worth as much as what a burst does.
             requests: BURST,
             over: None,
@@ -199,7 +202,10 @@ impl Keeper {
             for number in epoll.wait(&mut events, wait)? {
                 quiet = false;
                 match number {
-                    SIGNALS => self.take_signals(),
+                    SIGNALS => {
+                        self.take_signals();
+                        self.let_others_end();
+                    }
                     LINK => self.listen(),
                     DOOR => self.door.accept(),
                     client if door::is_client(client) => self.door.answer(client),
@@ -234,6 +240,7 @@ impl Keeper {
         let herder = self.watch.deadline().filter(|_| !self.leaves());
         let upgrade = self.upgrade.as_ref().map(Upgrade::deadline);
         let own = herder.into_iter().chain(upgrade).chain(shutdown).chain(self.door_opens()).chain(over);
+        let own = own.chain(self.deaf);
         let own = own.min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         let tidy = self.is_after_burst().then_some(QUIET);
@@ -249,6 +256,7 @@ impl Keeper {
     fn expire(&mut self) {
         self.slots.expire(Instant::now());
         let now = self.now();
+        self.hear_again(now);
         self.end_services(now);
         if self.watch.hopeless().is_some_and(|at| at <= now) {
             self.door.open();

@@ -11,7 +11,8 @@ use daemonherder::bus::{Bus, Happening};
 use daemonherder::conf::Problem;
 use daemonherder::front::{self, Access, Identity};
 use daemonherder::herder::{
-    Applied, Command, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe, Survey, UnknownServices,
+    Applied, AwaitKept, Command, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe, Survey,
+    UnknownServices,
 };
 use daemonherder::model::{Cause, Death, Ending, Moment, Net, RunId, ServiceId, State, Wanted};
 use tokio::sync::oneshot;
@@ -161,6 +162,12 @@ impl Handler<Command> for FakeHerder {
         }
         Ok(())
     }
+}
+
+impl Handler<AwaitKept> for FakeHerder {
+    type Result = ();
+
+    fn handle(&mut self, _: AwaitKept, _: &mut Self::Context) {}
 }
 
 impl Handler<Reload> for FakeHerder {

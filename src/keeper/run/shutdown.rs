@@ -1,5 +1,6 @@
 //! A shutdown: somebody asked the keeper for it, by a signal, or the herder.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::Keeper;
@@ -9,6 +10,9 @@ use crate::process::Whom;
 
 /// A repeated request for the end counts as the second one only after this time.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// While the herd is being ended, what has ended is looked at this often.
+const LOOKS: Duration = Duration::from_millis(5);
 
 /// The end of the herd was asked for.
 pub(super) struct Shutdown {
@@ -57,6 +61,25 @@ impl Keeper {
                     self.slots.signal(run, Signal::KILL, whom);
                 }
             }
+        }
+    }
+}
+
+/// Of many that end at a time each would wake this process, and to see to one takes as long as it takes another one to end.
+/// Nobody waits for one of them alone, so they are seen to together.
+impl Keeper {
+    pub(super) fn let_others_end(&mut self) {
+        if self.shutdown.is_some() && self.over.is_none() {
+            self.epoll.remove(self.signals.as_fd());
+            self.deaf = Some(self.now() + LOOKS);
+        }
+    }
+
+    pub(super) fn hear_again(&mut self, now: Moment) {
+        if self.deaf.is_some_and(|until| until <= now || self.over.is_some()) {
+            // Without memory for that it is tried again.
+            let heard = self.epoll.add_readable(self.signals.as_fd(), super::SIGNALS);
+            self.deaf = heard.is_err().then(|| now + LOOKS);
         }
     }
 }
