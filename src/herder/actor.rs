@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::farewell::Farewell;
 use super::load::{Confs, Loading, Request};
-use super::messages::{Command, End, GetSettings, Order, Overview, Subscribe, Survey, UnknownServices};
+use super::messages::{AwaitKept, Command, End, GetSettings, Order, Overview, Subscribe, Survey, UnknownServices};
 use super::roster::Roster;
 use crate::bus::{Bus, Subscription};
 use crate::model::ServiceId;
