@@ -21,8 +21,6 @@ const MASK_BYTES: usize = size_of::<u64>();
 const PIPE: usize = 3;
 /// And the lock.
 const LOCK: usize = 4;
-/// Standard input, output and error.
-const STANDARD: [usize; 3] = [0, 1, 2];
 const NULL: &[u8] = b"/dev/null\0";
 const PATH_MAX: usize = libc::PATH_MAX as usize;
 
@@ -77,7 +75,7 @@ fn steps(record: &Record) -> Called<Infallible> {
     let umask = call(libc::SYS_umask, [0o077, 0, 0])?;
     enter(Stage::Stdio);
     if record.given.null.is_none() {
-        put(open(NULL.as_ptr().cast(), libc::O_RDWR)?, &STANDARD)?;
+        put_null(open_null(libc::O_RDONLY)?, open_null(libc::O_WRONLY)?)?;
     }
     match record.stderr {
         None => open_output(record.stdout, &[1, 2])?,
@@ -125,8 +123,8 @@ fn refuse_unchanged(id: u32) -> Called<()> {
 /// This comes first, and closes rather than marking for exec: a daemon may have more files open than a service's limit
 /// allows, and below that limit no number would be free for the log.
 fn close_others(record: &Record) -> Called<()> {
-    if let Some(null) = record.given.null {
-        put(null as usize, &STANDARD)?;
+    if let Some((input, output)) = record.given.null {
+        put_null(input as usize, output as usize)?;
     }
     let (pipe, cloexec) = (record.given.pipe as usize, libc::O_CLOEXEC as usize);
     if pipe != PIPE {
@@ -141,6 +139,16 @@ fn close_others(record: &Record) -> Called<()> {
     // the same, since all of it is close-on-exec.
     let _ = call(libc::SYS_close_range, [first, u32::MAX as usize, 0]);
     Ok(())
+}
+
+/// Puts `/dev/null` in the place of the standard streams.
+fn put_null(input: usize, output: usize) -> Called<()> {
+    put(input, &[0])?;
+    put(output, &[1, 2])
+}
+
+fn open_null(access: i32) -> Called {
+    open(NULL.as_ptr().cast(), access)
 }
 
 /// Makes these descriptors the same open file.

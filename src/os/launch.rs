@@ -138,8 +138,8 @@ pub(super) struct Given {
     pub(super) pipe: RawFd,
     /// A lock that is held until exec.
     pub(super) lock: Option<RawFd>,
-    /// `/dev/null`; without one the child opens it.
-    pub(super) null: Option<RawFd>,
+    /// `/dev/null` to read from and to write to; without them the child opens it.
+    pub(super) null: Option<(RawFd, RawFd)>,
 }
 
 const POINTER: usize = size_of::<usize>();

@@ -1,10 +1,10 @@
 //! What every launch needs, made before it: a restart waits for whatever is made in it.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use super::pipe::pipe;
+use super::pipe::{away_from_standard, pipe};
 use super::stack::{Stack, Stacks};
 
 /// What is there for launches to come.
@@ -13,8 +13,8 @@ pub(crate) struct Stock {
     stacks: Stacks,
     /// A pipe of which nothing is known yet, its reading end first.
     pipe: Option<(OwnedFd, OwnedFd)>,
-    /// `/dev/null`, which all launches share.
-    null: Option<OwnedFd>,
+    /// `/dev/null` to read from and to write to, which all launches share.
+    null: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Stock {
@@ -26,13 +26,14 @@ impl Stock {
         self.pipe.take().map_or_else(pipe, Ok)
     }
 
-    /// `/dev/null`, by a number above 2; none where it can't be opened, which the launch itself will tell.
-    pub(super) fn null(&mut self) -> Option<RawFd> {
+    /// `/dev/null` to read from and to write to, by numbers above 2; none where it can't be opened, which the launch itself
+    /// will tell.
+    pub(super) fn null(&mut self) -> Option<(RawFd, RawFd)> {
         if self.null.is_none() {
-            let null = OpenOptions::new().read(true).write(true).open("/dev/null");
-            self.null = null.ok().map(OwnedFd::from).and_then(|null| super::pipe::away_from_standard(null).ok());
+            self.null = null().ok();
         }
-        self.null.as_ref().map(AsRawFd::as_raw_fd)
+        let (input, output) = self.null.as_ref()?;
+        Some((input.as_raw_fd(), output.as_raw_fd()))
     }
 
     /// Memory for one launch ([`Stacks::take`]).
@@ -43,9 +44,13 @@ impl Stock {
         self.stacks.take(goods)
     }
 
-    /// Takes one back that no child is on any more: a launch is done, and there is time to get ready for the next one.
+    /// Takes one back that no child is on any more.
     pub(super) fn give_back(&mut self, stack: Stack) {
         self.stacks.give_back(stack);
+    }
+
+    /// Gets ready for the next launch, once what the last one has used is closed.
+    pub(crate) fn refill(&mut self) {
         if self.pipe.is_none() {
             // Without it, the next launch tells why.
             self.pipe = pipe().ok();
@@ -56,4 +61,9 @@ impl Stock {
     pub(crate) fn rest(&mut self) {
         self.stacks.rest();
     }
+}
+
+fn null() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (input, output) = (File::open("/dev/null")?, File::options().write(true).open("/dev/null")?);
+    Ok((away_from_standard(input.into())?, away_from_standard(output.into())?))
 }

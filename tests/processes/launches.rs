@@ -91,6 +91,7 @@ async fn a_machine_without_descriptors_is_told_later_and_leaves_nothing_behind()
         return;
     }
     let herd = Herd::new();
+    // What every launch needs but the process itself is there from the last one.
     assert_eq!(herd.run(&["exit", "0"], |_| {}).await, OK);
     let (_, hard) = getrlimit(Number::RLIMIT_NOFILE).unwrap();
     // The limit is one of numbers, so that holes among those in use would be spare ones.
@@ -98,7 +99,7 @@ async fn a_machine_without_descriptors_is_told_later_and_leaves_nothing_behind()
     let free = fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
     let before = descriptors();
     let mut seen = Vec::new();
-    for spare in 0..5 {
+    for spare in 0..3 {
         setrlimit(Number::RLIMIT_NOFILE, free + spare, hard).unwrap();
         let limit = Limit { soft: Bound::At(64), hard: Bound::At(hard) };
         let run = herd.launch_with(&["exit", "0"], |launch| _ = launch.limits.insert(Resource::Nofile, limit));
@@ -109,7 +110,7 @@ async fn a_machine_without_descriptors_is_told_later_and_leaves_nothing_behind()
         seen.push(end);
     }
     let none = failed(Stage::Fork, libc::EMFILE);
-    assert_eq!(seen, [none, none, none, OK, OK]);
+    assert_eq!(seen, [none, OK, OK]);
     assert_eq!(children(), Vec::<String>::new());
 }
 

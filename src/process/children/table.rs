@@ -119,7 +119,10 @@ impl Table {
                     }
                     Life::InFlight(Box::new((process, flight)))
                 }
-                Err(error) => Life::Ended(Ending::NotLaunched(error)),
+                Err(error) => {
+                    stock.refill();
+                    Life::Ended(Ending::NotLaunched(error))
+                }
             };
             Run::new(id, scope, life)
         });
@@ -408,6 +411,7 @@ impl Table {
     fn landed(&mut self, token: Token, (process, flight): (Process, Flight)) {
         self.epoll.remove(flight.as_fd());
         let landing = flight.land(&mut self.stock);
+        self.stock.refill();
         let Some(run) = self.runs.get_mut(token) else { return };
         match (run.overdue, landing) {
             (Some(stage), _) => run.failed = Some(LaunchError { stage, errno: libc::ETIMEDOUT }),
