@@ -42,6 +42,16 @@ pub enum Happening {
     },
     /// Its rules changed without a new process.
     Adjusted,
+    /// Its output can't be written.
+    OutputStuck {
+        /// Why, and what becomes of it: a sentence without its full stop.
+        why: String,
+    },
+    /// Its output is written again.
+    OutputGoesOn {
+        /// Lines that were dropped meanwhile.
+        dropped: u64,
+    },
     /// Its actor panicked and was replaced; its process was not touched.
     ActorReplaced,
     /// Its conf is gone, and so is it.

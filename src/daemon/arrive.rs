@@ -56,6 +56,7 @@ fn begin(places: &Places, detached: bool, arrival: &Rc<Arrival>) -> Result<(Keep
         program: program(places, detached)?,
         listener: arrival.listener().map_err(cannot("find the control socket"))?,
         lock: os::raised(state.lock().as_fd(), LOWEST).map_err(cannot("hold the lock"))?,
+        shelf: arrival.shelf().map_err(cannot("keep services' pipes"))?,
         records: RunTable::open(&places.state_dir.join("runs").join("table"), boot_id)?,
         herd: arrival.herd(),
         next_run: arrival.next_run(),

@@ -14,7 +14,7 @@ use super::{StartError, detach, role};
 use crate::conf::{Places, create_directory};
 use crate::front::{self, Access};
 use crate::keeper::{self, Ended, HerderProgram, Keeper, Parts, RunTable};
-use crate::os::{self, Clock, Executable};
+use crate::os::{self, Clock, Executable, Shelf};
 
 /// A launch puts other descriptors below.
 pub(super) const LOWEST: i32 = 5;
@@ -70,10 +70,18 @@ pub(super) fn keep(places: &Places, detached: bool, start: Start) -> Result<Exit
             .map_err(cannot("find the control socket"))?,
         Start::Fresh => front::bind(&places.socket, &Access::of_this_process(None))?.into(),
     };
+    let shelf = match start {
+        Start::Successor { .. } => {
+            let [into, out] = keeper::SHELF;
+            os::given(into).and_then(|into| Ok(Shelf::of(into, os::given(out)?)))
+        }
+        Start::Fresh => Shelf::new(),
+    };
     let keeper = Parts {
         program: program(places, detached)?,
         listener,
         lock: os::raised(state.lock().as_fd(), LOWEST).map_err(cannot("hold the lock"))?,
+        shelf: shelf.map_err(cannot("keep services' pipes"))?,
         records: RunTable::open(&places.state_dir.join("runs").join("table"), boot_id)?,
         herd: state.herd(),
         next_run,

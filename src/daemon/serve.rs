@@ -18,9 +18,10 @@ use super::upgrade::upgrades;
 use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
-use crate::herder::{AwaitEnd, End, GetSettings, Herder, Reload, Shutdown, Subscribe, Survey, TakeOver};
+use crate::herder::{AwaitEnd, End, GetSettings, Herder, LogNews, Reload, Shutdown, Subscribe, Survey, TakeOver};
 use crate::keeper::{self, Client, Header, Inheritance, Line, LineError, Notes, Wish};
-use crate::os::{self, Clock};
+use crate::logs::{Pump, Word};
+use crate::os::{self, Clock, Shelf};
 use crate::process::{Baseline, Place};
 use crate::service::{Herd, RunNumbers};
 
@@ -122,7 +123,9 @@ async fn live(
     detached: bool,
 ) -> Result<End, StartError> {
     let line_error = |source| io_error("hear the keeper".to_owned(), source);
-    let (keeper, wishes) = Client::start(line, &inheritance, notes).map_err(line_error)?;
+    let shelf = shelf();
+    let output = output(places, shelf.as_ref());
+    let (keeper, wishes) = Client::start(line, &inheritance, notes, output).map_err(line_error)?;
     let services = std::mem::take(&mut inheritance.services);
     let herd = Herd {
         spawner: Rc::new(keeper.clone()),
@@ -140,6 +143,19 @@ async fn live(
             Err(io_error("become the keeper; the next daemon finds what lives".to_owned(), error))
         }
     }
+}
+
+/// What keeps services' pipes. By these numbers a keeper finds it that this process may become.
+fn shelf() -> Option<Shelf> {
+    let [into, out] = keeper::SHELF;
+    let shelf = os::given(into).and_then(|into| Ok(Shelf::of(into, os::given(out)?)));
+    shelf.inspect_err(|error| log::error!("cannot find what keeps services' pipes: {error}")).ok()
+}
+
+/// The thread that writes what services write. Without one their processes write files themselves, which nobody rotates.
+fn output(places: &Places, shelf: Option<&Shelf>) -> Option<(Pump, mpsc::UnboundedReceiver<Word>)> {
+    let pump = Pump::start(&places.state_dir, shelf.and_then(|shelf| shelf.try_clone().ok()));
+    pump.inspect_err(|error| log::error!("logs are neither rotated nor stamped: {error}")).ok()
 }
 
 /// Answers clients, until the herd has ended.
@@ -174,6 +190,7 @@ async fn answer(
     // An error is a herder that panicked: nothing of the herd can be reached any more.
     let end = herder.send(AwaitEnd).await.map_err(|error| io_error("go on".to_owned(), io::Error::other(error)))?;
     server.close().await;
+    keeper.finish_output();
     keeper.close_notes();
     keeper.over(end == End::Left).await;
     Ok(end)
@@ -189,6 +206,7 @@ async fn pass_on(
 ) -> io::Error {
     while let Some(wish) = wishes.recv().await {
         match wish {
+            Wish::Log(id, what) => herder.do_send(LogNews { id, what }),
             Wish::Shutdown => herder.do_send(Shutdown::default()),
             Wish::Reload => {
                 log::info!("SIGHUP: reading the confs");

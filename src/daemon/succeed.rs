@@ -24,7 +24,12 @@ pub(super) fn succeed(gone: u32, ending: bool) -> io::Error {
     };
     let role = |word: OsString| if word == "--herder" { "--successor".into() } else { word };
     let argv = std::env::args_os().map(role).chain(ending.then(|| "--ending".into()));
-    os::become_role(&executable, &texts(argv), &environment(), &[keeper::LISTENER, keeper::LOCK])
+    os::become_role(
+        &executable,
+        &texts(argv),
+        &environment(),
+        &[keeper::LISTENER, keeper::LOCK, keeper::SHELF[0], keeper::SHELF[1]],
+    )
 }
 
 /// What came from the system has no NUL in it.

@@ -26,7 +26,7 @@ use crate::api::{
     Accepted, CommandResults, ReloadOptions, ShutdownOptions, StartOptions, UnknownName, UpgradeDocument,
     UpgradeOptions,
 };
-use crate::herder::{Order, Overview, Reload, Shutdown, Survey};
+use crate::herder::{AwaitKept, Order, Overview, Reload, Shutdown, Survey};
 use crate::logs::{Amount, LogFiles, Stream};
 use crate::os;
 
@@ -114,9 +114,9 @@ impl Desk {
     async fn logs(&self, id: String, lines: u64, stderr: bool) -> Result<Answer, Refusal> {
         let overview = self.survey().await?;
         // The id comes from outside and becomes a part of a path: only one that the herd knows may.
-        if !overview.services.iter().any(|status| status.id.as_str() == id) {
-            return Err(unknown(&id, &overview));
-        }
+        let known = overview.services.iter().find(|status| status.id.as_str() == id);
+        let Some(known) = known.map(|status| status.id.clone()) else { return Err(unknown(&id, &overview)) };
+        ask(&self.herd.kept, AwaitKept { output_of: vec![known] }).await?;
         let files = LogFiles::of(&self.identity.logs, &id, if stderr { Stream::Errors } else { Stream::Output });
         let bytes = lines.saturating_mul(LINE_BYTES).clamp(LOG_BYTES.start, LOG_BYTES.end);
         let read = blocking(move || logs::last_lines(&files, Amount { lines, bytes })).await;
@@ -152,6 +152,9 @@ impl Desk {
         if files.is_empty() {
             return;
         }
+        let output_of = failed().filter_map(|result| result.id.parse().ok()).collect();
+        // An error is a herd that has ended: then there is nothing more to come.
+        let _ = ask(&self.herd.kept, AwaitKept { output_of }).await;
         let read = move || -> Vec<Vec<u8>> {
             let amount = Amount { lines: LAST_LINES, bytes: LAST_LINES_BYTES };
             files.iter().map(|files| logs::last_lines(files, amount)).collect()

@@ -62,7 +62,7 @@ pub(super) fn service(status: &ServiceStatus, now: Moment, clock: WallClock, byt
             Net::Subreaper => TreeLevel::Subreaper,
             Net::Cgroup => TreeLevel::Cgroup,
         },
-        logs: LogsDocument { bytes, dropped: 0 },
+        logs: LogsDocument { bytes, dropped: status.logged.as_ref().map_or(0, |logged| logged.dropped) },
     }
 }
 

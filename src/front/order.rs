@@ -48,7 +48,7 @@ pub(super) async fn perform(
     if options.wait != Some(false) {
         wait.until_all_is_known(herd, events).await?;
         // What is answered is not forgotten when all processes of the daemon are killed a moment later.
-        ask(&herd.kept, AwaitKept).await?;
+        ask(&herd.kept, AwaitKept::default()).await?;
     }
     Ok(wait.results())
 }

@@ -120,7 +120,10 @@ impl Watch {
             Happening::Entered { state, reason, run, death, .. } => {
                 self.see(Seen { since: at, state: *state, reason, run: *run, death: death.as_ref() })
             }
-            Happening::Adjusted | Happening::ActorReplaced => self.pending(),
+            Happening::Adjusted
+            | Happening::OutputStuck { .. }
+            | Happening::OutputGoesOn { .. }
+            | Happening::ActorReplaced => self.pending(),
             Happening::Removed => match self.order {
                 Order::Stop => Verdict::Done("stopped; its conf is gone".to_owned()),
                 Order::Start | Order::Restart => Verdict::Failed("its conf is gone".to_owned()),
@@ -264,6 +267,7 @@ mod tests {
             stop_timeout: Duration::from_secs(10),
             deaths: vec![],
             net: Net::Group,
+            logged: None,
             conf: PathBuf::from("/c/web.conf"),
             conf_problems: vec![],
         }

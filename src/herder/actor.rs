@@ -89,7 +89,7 @@ impl Handler<Survey> for Herder {
         let problems = self.loading.problems.clone();
         MessageResult(Overview {
             at,
-            services: self.roster.statuses(at, self.herd.spawner.net()),
+            services: self.roster.statuses(at, &*self.herd.spawner),
             problems,
             ending: self.farewell.is_some(),
         })
@@ -130,8 +130,15 @@ impl Handler<Command> for Herder {
 impl Handler<AwaitKept> for Herder {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: AwaitKept, _: &mut Self::Context) -> Self::Result {
-        self.herd.spawner.kept()
+    fn handle(&mut self, AwaitKept { output_of }: AwaitKept, _: &mut Self::Context) -> Self::Result {
+        let kept = self.herd.spawner.kept();
+        let settled: Vec<_> = output_of.iter().map(|id| self.herd.spawner.settled(id)).collect();
+        Box::pin(async move {
+            kept.await;
+            for settled in settled {
+                settled.await;
+            }
+        })
     }
 }
 

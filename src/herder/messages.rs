@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use actix::Message;
 
-use crate::bus::Subscription;
+use crate::bus::{Happening, Subscription};
 use crate::conf::{Problem, Settings};
 use crate::model::{Death, Moment, Net, RunId, ServiceId, ServiceSpec, State, Wanted};
+use crate::process::Logged;
 
 /// What is known of the herd right now.
 #[derive(Clone, Debug, Message)]
@@ -64,6 +65,8 @@ pub struct ServiceStatus {
     pub deaths: Vec<Death>,
     /// By what its processes are found when it ends.
     pub net: Net,
+    /// Figures of its output, and what is wrong with it; none where nobody but its own process writes it.
+    pub logged: Option<Logged>,
     /// Its conf file; empty for a service that was not loaded from one.
     pub conf: PathBuf,
     /// What is wrong with that file.
@@ -162,10 +165,24 @@ pub struct HerdEnded;
 #[rtype(result = "Settings")]
 pub struct GetSettings;
 
-/// Wait until all that has happened by now holds over the end of every process of the daemon.
-#[derive(Clone, Copy, Debug, Message)]
+/// Wait until all that has happened by now holds over the end of every process of the daemon, and what some services have
+/// written is in their files.
+#[derive(Clone, Debug, Default, Message)]
 #[rtype(result = "()")]
-pub struct AwaitKept;
+pub struct AwaitKept {
+    /// Those services.
+    pub output_of: Vec<ServiceId>,
+}
+
+/// Something has happened to a service's output.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LogNews {
+    /// Whose.
+    pub(crate) id: ServiceId,
+    /// What.
+    pub(crate) what: Happening,
+}
 
 /// Wait until the herd has ended, whoever asked for it.
 #[derive(Clone, Copy, Debug, Message)]

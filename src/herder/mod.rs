@@ -19,6 +19,7 @@ mod roster;
 pub use actor::Herder;
 pub(crate) use inherit::{TakeOver, understand};
 pub use load::Confs;
+pub(crate) use messages::LogNews;
 pub use messages::{
     Applied, AwaitEnd, AwaitKept, Command, Dismiss, End, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError,
     ServiceStatus, Shutdown, Subscribe, Supervise, Survey, UnknownServices,

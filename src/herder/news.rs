@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler};
 
 use super::actor::Herder;
+use super::messages::LogNews;
 use super::roster::Entry;
 use crate::bus::Happening;
 use crate::model::{Death, ServiceId, State};
@@ -39,6 +40,16 @@ impl Handler<ServiceNews> for Herder {
             News::Exceeded { wait } => self.judge(&id, wait),
             News::Gone => self.left(&id, ctx),
             News::Panicked => self.panicked(&id, ctx),
+        }
+    }
+}
+
+impl Handler<LogNews> for Herder {
+    type Result = ();
+
+    fn handle(&mut self, LogNews { id, what }: LogNews, _: &mut Self::Context) {
+        if self.roster.knows(&id) {
+            self.publish(id, what);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::bus::Happening;
 use crate::conf::Problem;
 use crate::model::{Death, Ending, Moment, Net, ProcessSpec, ServiceId, ServiceSpec, Stage, State, Wanted};
 use crate::policy::{Lifecycle, Present};
+use crate::process::Spawner;
 use crate::service::ServiceActor;
 
 /// One service.
@@ -78,8 +79,16 @@ impl Roster {
     }
 
     /// The status of every service, by id.
-    pub(super) fn statuses(&self, now: Moment, net: Net) -> Vec<ServiceStatus> {
-        let known = self.entries.iter().map(|(id, entry)| entry.status(id, now, net));
+    pub(super) fn statuses(&self, now: Moment, spawner: &dyn Spawner) -> Vec<ServiceStatus> {
+        let net = spawner.net();
+        let known = self.entries.iter().map(|(id, entry)| {
+            let mut status = entry.status(id, now, net);
+            status.logged = spawner.logged(id);
+            if let Some(trouble) = status.logged.as_ref().and_then(|logged| logged.trouble.as_deref()) {
+                status.reason = format!("{}; {trouble}", status.reason);
+            }
+            status
+        });
         let skipped = self.skipped.iter().filter(|(id, _)| !self.entries.contains_key(*id));
         let mut all: Vec<_> = known.chain(skipped.map(|(id, path)| skipped_status(id, path))).collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
@@ -168,6 +177,7 @@ impl Child {
             stop_timeout: rules.stop.timeout,
             deaths: note.deaths.iter().copied().collect(),
             net: if net == Net::Cgroup && !self.spec.process.cgroup { Net::Subreaper } else { net },
+            logged: None,
             conf: PathBuf::new(),
             conf_problems: Vec::new(),
         }
@@ -216,6 +226,7 @@ fn bare(id: &ServiceId, state: State, since: Moment) -> ServiceStatus {
         stop_timeout: Duration::ZERO,
         deaths: Vec::new(),
         net: Net::default(),
+        logged: None,
         conf: PathBuf::new(),
         conf_problems: Vec::new(),
     }

@@ -1,5 +1,6 @@
 //! The herder's end of the line: a spawner whose processes are the keeper's.
 
+mod output;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -18,12 +19,16 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::frames;
 use super::handover::Outcome;
 use super::heritage;
+use output::Outlets;
+
 use super::inherit::{Inheritance, Inherited, Line};
 use super::notes::{Notes, Text};
 use super::wire::{self, Act, Incoming, Outgoing, Request, Step, Tell};
-use crate::model::{Ending, Net, Origin, RunId, ServiceId, Signal, StopScope};
+use crate::bus::Happening;
+use crate::logs::{Pump, Word};
+use crate::model::{Ending, LaunchError, Net, Origin, RunId, ServiceId, ServiceSpec, Signal, Stage, StopScope};
 use crate::os::FIRST_GIVEN;
-use crate::process::{Kept, Launch, Memo, Report, Reports, Spawner, Whom};
+use crate::process::{Kept, Launch, Logged, Memo, Report, Reports, Spawner, Whom};
 
 /// How long is waited for the journal of notes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,9 +38,11 @@ const PACKET: usize = 8 << 10;
 pub(crate) const LISTENER: i32 = FIRST_GIVEN + 1;
 /// Where it finds the lock.
 pub(crate) const LOCK: i32 = FIRST_GIVEN + 2;
+/// Where it finds both ends of the shelf.
+pub(crate) const SHELF: [i32; 2] = [FIRST_GIVEN + 3, FIRST_GIVEN + 4];
 
 /// What somebody asked of the daemon by a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// End the herd.
     Shutdown,
@@ -43,6 +50,8 @@ pub(crate) enum Wish {
     Reload,
     /// There is no keeper any more.
     KeeperGone,
+    /// Something has happened to the output of a service, which its watchers should know.
+    Log(ServiceId, Happening),
 }
 
 /// A spawner whose processes are the keeper's.
@@ -54,6 +63,7 @@ pub(crate) struct Client {
     /// Everything has been said, or nobody hears any more.
     said: Rc<Notify>,
     net: Rc<Cell<Net>>,
+    outlets: Rc<RefCell<Outlets>>,
 }
 
 /// What is said and heard.
@@ -98,6 +108,7 @@ impl Client {
         line: Line,
         inheritance: &Inheritance,
         notes: Option<Notes>,
+        output: Option<(Pump, mpsc::UnboundedReceiver<Word>)>,
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<Wish>)> {
         let Line { stream, incoming, heard } = line;
         stream.set_nonblocking(true)?;
@@ -118,14 +129,22 @@ impl Client {
             upgraded: inheritance.upgraded.clone(),
             upgrading: None,
         };
+        let (pump, words) = output.unzip();
         let client = Self {
             desk: Rc::new(RefCell::new(desk)),
             stream,
             wake: Rc::new(Notify::new()),
             said: Rc::default(),
             net: Rc::new(Cell::new(Net::Subreaper)),
+            outlets: Rc::new(RefCell::new(Outlets::new(pump))),
         };
         let (wish, wishes) = mpsc::unbounded_channel();
+        if let Some(words) = words {
+            let wish = wish.clone();
+            // Whoever listened has gone with the daemon.
+            let tell = move |service, what| _ = wish.send(Wish::Log(service, what));
+            tokio::task::spawn_local(client.clone().hear_of_output(words, tell));
+        }
         tokio::task::spawn_local(client.clone().converse(incoming, wish));
         client.wake.notify_one();
         Ok((client, wishes))
@@ -141,8 +160,14 @@ impl Client {
         drop(self.desk.borrow_mut().notes.take());
     }
 
+    /// Writes all that services have written, for a process that is about to end.
+    pub(crate) fn finish_output(&self) {
+        self.outlets.borrow().finish();
+    }
+
     /// Writes what is to be found by a next life, for a process that is about to become another one.
     pub(crate) fn flush(&self) {
+        self.finish_output();
         self.desk.borrow_mut().write_down();
         if let Some(notes) = &self.desk.borrow().notes
             && let Err(error) = notes.flush_blocking(PATIENCE)
@@ -238,6 +263,15 @@ impl Client {
         }
     }
 
+    /// Has the keeper make a launch of which all is known.
+    fn hand_over(&self, launch: Launch) {
+        let run = launch.run;
+        match frames::launch(launch) {
+            Ok(launch) => self.act(run, Act::Launch(Box::new(launch))),
+            Err(error) => self.later(run, Report::Ended(Ending::NotLaunched(error))),
+        }
+    }
+
     /// Reports what the keeper will not report, but not from within the present call.
     fn later(&self, run: RunId, report: Report) {
         let this = self.clone();
@@ -245,6 +279,11 @@ impl Client {
     }
 
     fn report(&self, run: RunId, report: Report) {
+        if let Report::Ended(ending) = report
+            && let Some(service) = self.desk.borrow().runs.get(&run).map(|known| known.service.clone())
+        {
+            self.outlets.borrow_mut().ended(&service, ending);
+        }
         let listener = match self.desk.borrow_mut().runs.get_mut(&run).map(|known| &mut known.listener) {
             Some(Listener::Somebody(listener)) => Reports::clone(listener),
             Some(Listener::Nobody(reports)) => return reports.push(report),
@@ -299,6 +338,7 @@ impl Spawner for Client {
             notes.remove(service);
         }
         drop(desk);
+        self.outlets.borrow_mut().forget(service);
         self.say(&Request::Forget(service.to_string()));
     }
 
@@ -327,13 +367,32 @@ impl Spawner for Client {
         let (run, service) = (launch.run, launch.service.clone());
         let known = Known { service: service.clone(), listener: Listener::Somebody(Reports::clone(&reports)) };
         self.desk.borrow_mut().runs.insert(run, known);
-        match frames::launch(launch) {
-            Ok(launch) => self.act(run, Act::Launch(Box::new(launch))),
-            Err(error) => self.later(run, Report::Ended(Ending::NotLaunched(error))),
+        let launch = self.outlets.borrow_mut().direct(launch);
+        match launch {
+            Some(launch) => self.hand_over(launch),
+            None => self.give_up_later(service, run),
         }
     }
 
+    fn log(&self, spec: &ServiceSpec) {
+        self.outlets.borrow_mut().log(spec);
+    }
+
+    fn logged(&self, service: &ServiceId) -> Option<Logged> {
+        self.outlets.borrow().logged(service)
+    }
+
+    fn settled(&self, service: &ServiceId) -> Kept {
+        self.outlets.borrow().settled(service)
+    }
+
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        let service = self.desk.borrow().runs.get(&run).map(|known| known.service.clone());
+        if service.is_some_and(|service| self.outlets.borrow_mut().cancel(&service, run)) {
+            // There is no process yet, and now there will be none.
+            let cancelled = LaunchError { stage: Stage::Fork, errno: libc::ECANCELED };
+            return self.later(run, Report::Ended(Ending::NotLaunched(cancelled)));
+        }
         let tree = matches!(whom, Whom::Tree);
         self.act(run, Act::Signal { run: run.into(), signal: frames::signal_number(signal), tree });
     }

@@ -1,6 +1,5 @@
 //! Between the values of this program and the frames that carry them.
 
-use std::ffi::CString;
 use std::time::Duration;
 
 use super::wire;
@@ -63,9 +62,10 @@ impl TryFrom<wire::Stop> for StopSpec {
 pub(super) fn launch(launch: Launch) -> Result<wire::Launch, LaunchError> {
     let (run, cgroup, tree) = (launch.run.into(), launch.cgroup, is_tree(launch.scope));
     let Order { limits, stdout, stderr, umask, ids, cwd, programs, argv, env } = process::order(launch)?;
-    let path = |output| match output {
-        OutputTo::Null => None,
-        OutputTo::File(path) => Some(path),
+    let sink = |output| match output {
+        OutputTo::Null => wire::Sink::Null,
+        OutputTo::File(path) => wire::Sink::File(path),
+        OutputTo::Fifo(path) => wire::Sink::Fifo(path),
     };
     Ok(wire::Launch {
         run,
@@ -76,8 +76,8 @@ pub(super) fn launch(launch: Launch) -> Result<wire::Launch, LaunchError> {
         ids: ids.map(|Ids { uid, gid, groups }| (uid, gid, groups)),
         umask,
         limits: limits.into_iter().map(|(resource, limit)| bounds(resource, limit)).collect(),
-        stdout: path(stdout),
-        stderr: stderr.map(path),
+        stdout: sink(stdout),
+        stderr: stderr.map(sink),
         cgroup,
         tree,
     })
@@ -105,7 +105,11 @@ pub(super) fn order(launch: wire::Launch) -> Result<Order, Meaningless> {
         let (resource, _) = Resource::ALL.get(usize::from(number)).ok_or(Meaningless)?;
         Ok((*resource, Limit { soft: unbound(soft), hard: unbound(hard) }))
     });
-    let output = |sink: Option<CString>| sink.map_or(OutputTo::Null, OutputTo::File);
+    let output = |sink| match sink {
+        wire::Sink::Null => OutputTo::Null,
+        wire::Sink::File(path) => OutputTo::File(path),
+        wire::Sink::Fifo(path) => OutputTo::Fifo(path),
+    };
     Ok(Order {
         limits: limits.collect::<Result<_, _>>()?,
         stdout: output(launch.stdout),

@@ -37,6 +37,9 @@ pub(crate) struct Head {
     pub(super) listener: RawFd,
     pub(super) lock: RawFd,
     pub(super) program: RawFd,
+    /// Both ends of the shelf, where services' pipes are kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) shelf: Option<(RawFd, RawFd)>,
     /// As in [`wire::Welcome`].
     pub(super) since_ns: u64,
     pub(super) herd: u64,
@@ -222,9 +225,10 @@ impl Handover {
 
     /// The descriptors that the next program has to find.
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
-        let Head { listener, lock, program, .. } = self.head;
+        let Head { listener, lock, program, shelf, .. } = self.head;
+        let shelf = shelf.into_iter().flat_map(|(into, out)| [into, out]);
         let runs = self.slots.iter().flat_map(|slot| &slot.runs);
-        runs.filter_map(|run| run.pidfd).chain([listener, lock, program]).collect()
+        runs.filter_map(|run| run.pidfd).chain([listener, lock, program]).chain(shelf).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::model::{Ending, Signal, StopScope};
-use crate::os::{self, Executable, Output, Process};
+use crate::os::{self, Executable, Output, Process, Shelf};
 
 /// The word that makes a herder of this program.
 const HERDER: &CStr = c"--herder";
@@ -34,7 +34,7 @@ impl HerderProgram {
         words.collect()
     }
 
-    /// Makes a herder with its end of the line, the control listener and the lock.
+    /// Makes a herder with its end of the line, the control listener, the lock and the shelf.
     ///
     /// # Errors
     /// The system is out of something.
@@ -42,10 +42,12 @@ impl HerderProgram {
         &self,
         listener: BorrowedFd<'_>,
         lock: BorrowedFd<'_>,
+        shelf: &Shelf,
     ) -> io::Result<(HerderProcess, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = OwnedFd::from(theirs);
-        let given = [theirs.as_fd(), listener, lock];
+        let [into, out] = shelf.ends();
+        let given = [theirs.as_fd(), listener, lock, into, out];
         let process = os::start_role(&self.executable, &self.argv, &self.env, &given, Output::Shared)?;
         Ok((HerderProcess(process), ours))
     }

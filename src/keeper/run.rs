@@ -23,7 +23,7 @@ use super::trees::Trees;
 use super::watch::{self, Due, Watch};
 use super::wire::{Request, Welcome};
 use crate::model::{Ending, Moment};
-use crate::os::{self, Epoll, Events, Signals, Taken};
+use crate::os::{self, Epoll, Events, Shelf, Signals, Taken};
 use crate::process::LAUNCH_LIMIT;
 use crate::process::children::{EndBy, Table};
 
@@ -47,6 +47,8 @@ pub(crate) struct Parts {
     pub(crate) listener: OwnedFd,
     /// The lock of the state directory, by a number from 5 on: a launch holds it until it executes its program.
     pub(crate) lock: OwnedFd,
+    /// What keeps the bytes in services' pipes while no herder lives.
+    pub(crate) shelf: Shelf,
     /// The run table, and what an earlier keeper left in it.
     pub(crate) records: (RunTable, Found),
     /// The first part of its run ids.
@@ -70,6 +72,7 @@ pub(crate) struct Keeper {
     program: HerderProgram,
     door: Door,
     lock: Rc<OwnedFd>,
+    shelf: Shelf,
     beginning: Welcome,
     on_ready: Option<Box<dyn FnOnce()>>,
     clock: fn() -> Moment,
@@ -124,8 +127,20 @@ impl Keeper {
         if let Err(error) = os::tree::become_subreaper() {
             log::warn!("what leaves its group is not found when a service ends: {error}");
         }
-        let Parts { program, listener, lock, records, herd, next_run, since_ns, open_files, ending, on_ready, arrival } =
-            parts;
+        let Parts {
+            program,
+            listener,
+            lock,
+            shelf,
+            records,
+            herd,
+            next_run,
+            since_ns,
+            open_files,
+            ending,
+            on_ready,
+            arrival,
+        } = parts;
         let beginning = Welcome {
             pid: std::process::id(),
             since_ns,
@@ -155,6 +170,7 @@ impl Keeper {
             program,
             door: Door::new(listener.into(), Rc::clone(&epoll)),
             lock,
+            shelf,
             beginning,
             on_ready: Some(on_ready),
             epoll,
@@ -298,7 +314,7 @@ impl Keeper {
     }
 
     fn try_start_herder(&mut self) -> io::Result<()> {
-        let (herder, stream) = self.program.start(self.door.listener().as_fd(), self.lock.as_fd())?;
+        let (herder, stream) = self.program.start(self.door.listener().as_fd(), self.lock.as_fd(), &self.shelf)?;
         self.herder = Some(herder);
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;

@@ -85,12 +85,19 @@ pub(super) struct Launch {
     pub(super) umask: Option<u32>,
     /// The number of the resource, soft and hard, none being unlimited.
     pub(super) limits: Vec<(u8, Option<u64>, Option<u64>)>,
-    /// None is `/dev/null`.
-    pub(super) stdout: Option<CString>,
-    /// Outer none: the same as stdout.
-    pub(super) stderr: Option<Option<CString>>,
+    pub(super) stdout: Sink,
+    /// None: the same as stdout.
+    pub(super) stderr: Option<Sink>,
     pub(super) cgroup: bool,
     pub(super) tree: bool,
+}
+
+/// Where an output stream goes.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Sink {
+    Null,
+    File(CString),
+    Fifo(CString),
 }
 
 /// What the keeper tells the herder.

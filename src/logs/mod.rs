@@ -8,7 +8,6 @@
 //!
 //! What never happens here: a service's bytes in a mailbox, a file opened through a symlink, a file read whole for the sake
 //! of its end, a look at a file that nothing has happened to.
-#![expect(dead_code, unused_imports, reason = "the thread of the streams, which comes next, calls what writes")]
 
 mod compress;
 mod disk;
@@ -18,12 +17,16 @@ mod follow;
 mod lines;
 mod names;
 mod older;
+mod pump;
 mod raw;
 mod reading;
 mod rotation;
 mod scratch;
+mod source;
 mod stamped;
 mod tail;
+mod tally;
+mod trouble;
 mod watch;
 
 #[cfg(test)]
@@ -34,12 +37,20 @@ mod laws;
 pub(crate) use compress::Packer;
 pub(crate) use disk::{Disk, Filesystem};
 pub(crate) use error::LogError;
-pub(crate) use file::{LogFile, Rules};
+pub(crate) use file::{Line, LogFile, Rules};
 pub(crate) use follow::{Follow, News};
 pub(crate) use lines::{Ending, Form, Stamp};
-pub(crate) use names::{Age, ForeignName, OldName, Packing, Stream};
+pub(crate) use names::{Age, OldName, Packing, Stream};
+pub(crate) use pump::{Outputs, Pipes, Pump, Word};
 pub(crate) use raw::{Limits, Turn};
 pub(crate) use reading::{LogFiles, ReadError};
 pub(crate) use scratch::Scratch;
+pub(crate) use source::Told;
 pub(crate) use tail::{Amount, Snapshot};
+pub(crate) use tally::Tally;
 pub(crate) use watch::{Watch, Woken};
+
+/// So long after 1970 it is.
+fn wall_clock() -> std::time::Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}

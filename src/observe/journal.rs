@@ -17,6 +17,11 @@ pub(crate) fn write(event: &Event) {
             }
         }
         Happening::Adjusted => log::info!("{id}: adjusted to its changed conf, without a new process"),
+        Happening::OutputStuck { why } => log::error!("{id}: {why}"),
+        Happening::OutputGoesOn { dropped: 0 } => log::info!("{id}: its output is written again"),
+        Happening::OutputGoesOn { dropped } => {
+            log::warn!("{id}: its output is written again; {dropped} lines were dropped");
+        }
         Happening::ActorReplaced => log::error!("{id}: its actor panicked and was replaced; its process goes on"),
         Happening::Removed => log::info!("{id}: removed, its conf is gone"),
     }

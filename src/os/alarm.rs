@@ -4,6 +4,7 @@
 //! takes none of both: who does something that others wait for leaves the rest to a thread that comes after it.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -34,6 +35,13 @@ impl Alarm {
     pub(crate) fn wait(&self) {
         // A signal ends the reading early; it fails in no other way.
         while self.0.wait() == Err(Errno::EINTR) {}
+    }
+}
+
+impl AsFd for Alarm {
+    /// Readable from the moment on until it is set again. Told once for each moment, it needs no reading.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-use super::launch::Record;
+use super::launch::{Record, Target};
 use super::raw::syscall;
 use crate::model::Stage;
 
@@ -159,9 +159,14 @@ fn put(fd: usize, places: &[usize]) -> Called<()> {
     Ok(())
 }
 
-/// Opens the file of an output stream in these places. Without a path there is `/dev/null`, and stays.
-fn open_output(path: *const c_char, places: &[usize]) -> Called<()> {
-    if path.is_null() { Ok(()) } else { put(open_file(path)?, places) }
+/// Opens what an output stream goes to in these places. Without a path there is `/dev/null`, and stays.
+fn open_output(Target { path, fifo }: Target, places: &[usize]) -> Called<()> {
+    match (path.is_null(), fifo) {
+        (true, _) => Ok(()),
+        // For both directions: opening does not wait for a reader, and writing does not fail without one.
+        (false, true) => put(open(path, libc::O_RDWR | libc::O_NOFOLLOW)?, places),
+        (false, false) => put(open_file(path)?, places),
+    }
 }
 
 /// Opens a file to append to, which is made with its directories where it is missing.

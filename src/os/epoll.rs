@@ -73,6 +73,14 @@ impl Epoll {
         self.add(fd, (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET) as u32, number)
     }
 
+    /// Waits for something new to read, besides what there is already: told once for each time that something comes.
+    ///
+    /// # Errors
+    /// No memory, or the user's share of watches is used up (epoll_ctl(2)).
+    pub(crate) fn add_arrivals(&self, fd: BorrowedFd<'_>, number: u64) -> io::Result<()> {
+        self.add(fd, (libc::EPOLLIN | libc::EPOLLET) as u32, number)
+    }
+
     /// Waits for it no more. Closing it is not enough: a child between clone and exec has a copy of it, and as long as
     /// there is a copy epoll goes on reporting it.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {

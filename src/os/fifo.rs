@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::sys::stat::Mode;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{FileStat, Mode, fstat, lstat};
 
 /// Opens the FIFO of this path, and makes it if there is nothing: for its owner alone, never through a symlink, and never
 /// waiting. It is open for both directions, so that a writer never finds it without a reader (fifo(7)).
@@ -58,6 +59,22 @@ pub(crate) fn waiting(pipe: BorrowedFd<'_>) -> io::Result<usize> {
 pub(crate) fn pipe_size(pipe: BorrowedFd<'_>) -> io::Result<usize> {
     // SAFETY: the command takes no memory (F_GETPIPE_SZ in fcntl(2)).
     check(unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_GETPIPE_SZ) } as isize)
+}
+
+/// Whether a writer would have to wait, whatever it has to write: every page of the pipe is in use, be it by a byte.
+///
+/// # Errors
+/// It can't be looked at (poll(2)).
+pub(crate) fn is_full(fifo: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut look = [PollFd::new(fifo, PollFlags::POLLOUT)];
+    poll(&mut look, PollTimeout::ZERO)?;
+    Ok(!look[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT)))
+}
+
+/// Whether the path leads to this FIFO.
+pub(crate) fn is_at(fifo: BorrowedFd<'_>, path: &Path) -> bool {
+    let id = |status: FileStat| (status.st_dev, status.st_ino);
+    matches!((fstat(fifo), lstat(path)), (Ok(ours), Ok(there)) if id(ours) == id(there))
 }
 
 /// Makes the pipe hold this many bytes, or up to twice as many: the kernel rounds up. Returns how many.

@@ -73,6 +73,8 @@ pub(crate) enum OutputTo {
     Null,
     /// A file that is appended to, made with its directories where it is missing.
     File(CString),
+    /// A FIFO that is there, open for reading, too: whoever writes to it lives on without a reader (fifo(7)).
+    Fifo(CString),
 }
 
 /// A launch that is under way. Dropped before the child is done, it leaks what the child may still use.
@@ -116,9 +118,9 @@ pub(super) struct Record {
     pub(super) ignored: Ignored,
     /// Limits in the kernel's form.
     pub(super) limits: *const [(usize, KernelLimit)],
-    /// Paths; null is `/dev/null`, and without one stderr is the same open file as stdout.
-    pub(super) stdout: *const c_char,
-    pub(super) stderr: Option<*const c_char>,
+    /// Without one, stderr is the same open file as stdout.
+    pub(super) stdout: Target,
+    pub(super) stderr: Option<Target>,
     /// As in the order.
     pub(super) umask: Option<u32>,
     /// User and group.
@@ -129,6 +131,15 @@ pub(super) struct Record {
     pub(super) programs: *const *const c_char,
     pub(super) argv: *const *const c_char,
     pub(super) env: *const *const c_char,
+}
+
+/// Where an output stream goes, as the child sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    /// A path; null is `/dev/null`.
+    pub(super) path: *const c_char,
+    /// What is there is a FIFO.
+    pub(super) fifo: bool,
 }
 
 /// Descriptors of the parent's, none of them a standard stream.
@@ -286,7 +297,7 @@ fn weight(order: &Order) -> usize {
     let strings = |strings: &[CString]| strings.iter().map(string_weight).sum::<usize>() + POINTER;
     let output = |output: &OutputTo| match output {
         OutputTo::Null => 0,
-        OutputTo::File(path) => string_weight(path),
+        OutputTo::File(path) | OutputTo::Fifo(path) => string_weight(path),
     };
     let limits = order.limits.len() * size_of::<(usize, KernelLimit)>();
     let groups = order.ids.as_ref().map_or(0, |ids| ids.groups.len() * size_of::<u32>());
@@ -313,10 +324,11 @@ fn put_strings(strings: &[CString], stack: &mut Stack) -> *const *const c_char {
     stack.put(&pointers).cast()
 }
 
-fn put_output(output: &OutputTo, stack: &mut Stack) -> *const c_char {
+fn put_output(output: &OutputTo, stack: &mut Stack) -> Target {
     match output {
-        OutputTo::Null => ptr::null(),
-        OutputTo::File(path) => put_string(path, stack),
+        OutputTo::Null => Target { path: ptr::null(), fifo: false },
+        OutputTo::File(path) => Target { path: put_string(path, stack), fifo: false },
+        OutputTo::Fifo(path) => Target { path: put_string(path, stack), fifo: true },
     }
 }
 

@@ -12,7 +12,6 @@ mod child;
 mod clock;
 mod epoll;
 mod exit_info;
-#[cfg_attr(not(test), expect(dead_code, reason = "the pump of the logs, which comes next, calls it"))]
 pub(crate) mod fifo;
 mod identity;
 mod launch;
@@ -27,6 +26,7 @@ mod raw;
 mod role;
 mod sealed;
 mod shared_file;
+mod shelf;
 #[cfg(test)]
 mod shell;
 mod signals;
@@ -55,6 +55,7 @@ pub(crate) use role::{
 };
 pub(crate) use sealed::{seal, unseal};
 pub(crate) use shared_file::{GRAIN, PidWord, SharedFile};
+pub(crate) use shelf::Shelf;
 pub(crate) use signals::{
     Ignored, Signals, Taken, ended_child, hold_signals, leave_signals_to_the_keeper, reap_stranger,
 };

@@ -63,6 +63,8 @@ pub enum Sink {
     Null,
     /// A file, appended to; made with mode 0600 below directories that are made with 0700, never through a symlink.
     File(PathBuf),
+    /// A FIFO that somebody reads, open for both directions.
+    Fifo(PathBuf),
 }
 
 /// What is to be known of a service when the program that decides about it is gone.

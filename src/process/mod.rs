@@ -18,4 +18,4 @@ pub use environment::Baseline;
 pub use launch::{Credentials, Launch, Memo, Output, Sink};
 pub(crate) use order::order;
 pub use prepare::{Place, prepare, takes_time};
-pub use spawner::{Kept, Report, Reports, Spawner, Whom};
+pub use spawner::{Kept, Logged, Report, Reports, Spawner, Whom};

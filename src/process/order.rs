@@ -29,12 +29,13 @@ pub(crate) fn order(launch: Launch) -> Result<Order, LaunchError> {
 }
 
 fn output_to(sink: Sink) -> Result<OutputTo, LaunchError> {
-    let path = |path: PathBuf| CString::new(path.into_os_string().into_vec());
-    match sink {
-        Sink::Null => Ok(OutputTo::Null),
-        Sink::File(file) => match path(file) {
-            Ok(file) => Ok(OutputTo::File(file)),
-            Err(_) => Err(LaunchError { stage: Stage::Stdio, errno: libc::EINVAL }),
-        },
-    }
+    let text = |path: PathBuf| {
+        let text = CString::new(path.into_os_string().into_vec());
+        text.map_err(|_| LaunchError { stage: Stage::Stdio, errno: libc::EINVAL })
+    };
+    Ok(match sink {
+        Sink::Null => OutputTo::Null,
+        Sink::File(file) => OutputTo::File(text(file)?),
+        Sink::Fifo(fifo) => OutputTo::Fifo(text(fifo)?),
+    })
 }

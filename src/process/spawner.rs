@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Launch, Memo};
-use crate::model::{Ending, Net, RunId, ServiceId, Signal, Stage, StopScope};
+use crate::model::{Ending, Net, RunId, ServiceId, ServiceSpec, Signal, Stage, StopScope};
 
 /// Makes, signals and watches processes.
 ///
@@ -31,6 +31,24 @@ pub trait Spawner {
     /// The herd is being ended: from here on its services are stopped and none is started. Whoever takes over from the
     /// caller goes on with that.
     fn ending(&self) {}
+
+    /// What becomes of a service's output; told before its first launch, and again whenever that has changed. A spawner that
+    /// writes no logs itself leaves that to the processes, each of which opens its file ([`Launch::output`]).
+    fn log(&self, spec: &ServiceSpec) {
+        let _ = spec;
+    }
+
+    /// Figures of a service's output, and what is wrong with it; none where the spawner does not write it.
+    fn logged(&self, service: &ServiceId) -> Option<Logged> {
+        let _ = service;
+        None
+    }
+
+    /// Resolves when what a service has written until now is in its files, or can't be written.
+    fn settled(&self, service: &ServiceId) -> Kept {
+        let _ = service;
+        Box::pin(std::future::ready(()))
+    }
 
     /// Resolves when what was kept until now outlives every process of this program. At once where nothing is kept.
     fn kept(&self) -> Kept {
@@ -62,6 +80,17 @@ pub trait Spawner {
 
     /// Looks at the main process of a run and reports what it finds ([`Report::Examined`]).
     fn examine(&self, run: RunId);
+}
+
+/// What is known of a service's output, since the present program writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logged {
+    /// Bytes that were written to its files.
+    pub bytes: u64,
+    /// Lines that were dropped.
+    pub dropped: u64,
+    /// Why nothing can be written at the moment, and what becomes of the output: a sentence without its full stop.
+    pub trouble: Option<String>,
 }
 
 /// What became of a run.
@@ -116,6 +145,15 @@ impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     }
     fn ending(&self) {
         (**self).ending();
+    }
+    fn log(&self, spec: &ServiceSpec) {
+        (**self).log(spec);
+    }
+    fn logged(&self, service: &ServiceId) -> Option<Logged> {
+        (**self).logged(service)
+    }
+    fn settled(&self, service: &ServiceId) -> Kept {
+        (**self).settled(service)
     }
     fn kept(&self) -> Kept {
         (**self).kept()

@@ -211,6 +211,7 @@ impl ServiceActor {
             self.herd.spawner.rescope(run, spec.stop.scope);
         }
         (self.spec, self.kept) = (spec, false);
+        self.herd.spawner.log(&self.spec);
         let (rules, now) = (Rules::from(&*self.spec), self.herd.clock.now());
         self.advance(ctx, |life, fresh| step(life, rules, now, fresh));
         if !self.kept {
@@ -235,6 +236,7 @@ impl Actor for ServiceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.herd.spawner.log(&self.spec);
         let reports = self.reports(ctx);
         if let Some(run) = self.life.note().phase.run() {
             if self.herd.spawner.adopt(run, reports) {

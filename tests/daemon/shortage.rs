@@ -120,7 +120,7 @@ fn out_of_processes() {
     std::os::unix::fs::chown(herd.state(), Some(uid), Some(uid)).unwrap();
     let mut command = Command::new("prlimit");
     command
-        .arg("--nproc=8")
+        .arg("--nproc=9")
         .arg(&binary)
         .env_clear()
         .env("HOME", herd.path().join("home"))

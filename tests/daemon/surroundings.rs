@@ -1,6 +1,7 @@
 //! What a service finds around itself, whoever started the daemon.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 
 use nix::unistd::Pid;
@@ -150,7 +151,7 @@ fn a_process_begins_clean_whatever_the_daemon_began_with() {
     let open: Vec<_> = descriptors.lines().filter_map(|line| line.split_once(" -> ")).collect();
     // The last one is the directory that ls looks at.
     assert_eq!(open.len(), 4, "{descriptors}");
-    let log = herd.state().join("logs/descriptors/current.log");
+    let log = herd.state().join("pipes/descriptors.stdout");
     let log = log.canonicalize().unwrap();
     for ((before, target), (number, file)) in
         open.iter().zip([("0", "/dev/null"), ("1", log.to_str().unwrap()), ("2", log.to_str().unwrap())])
@@ -170,5 +171,11 @@ fn a_herder_is_given_what_it_needs_and_nothing_else() {
     // What the daemon was started with may be anything.
     let before = nulls(herd.pid());
     let new: Vec<_> = nulls(herd.herder()).into_iter().filter(|number| !before.contains(number)).collect();
-    assert_eq!(new, ["1"], "what was there to make that of it is gone");
+    // What it has opened itself is for writing only: where bytes go that were written.
+    let own = |number: &&OsString| {
+        let info = fs::read_to_string(format!("/proc/{}/fdinfo/{}", herd.herder(), number.display())).unwrap();
+        info.lines().any(|line| line.strip_prefix("flags:").is_some_and(|flags| flags.trim().ends_with("2100001")))
+    };
+    let given: Vec<_> = new.iter().filter(|number| !own(number)).collect();
+    assert_eq!(given, ["1"], "what was there to make that of it is gone: {new:?}");
 }

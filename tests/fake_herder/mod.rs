@@ -81,6 +81,7 @@ impl FakeHerder {
             stop_timeout: Duration::from_secs(10),
             deaths: vec![],
             net: Net::Group,
+            logged: None,
             conf: PathBuf::from(format!("/confs/{id}.conf")),
             conf_problems: if state == State::Invalid { vec![problem] } else { vec![] },
         }

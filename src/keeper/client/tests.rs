@@ -34,7 +34,7 @@ fn a_keeper_that_goes_while_there_is_something_to_say_is_noticed() {
         LocalSet::new().block_on(&runtime, async move {
             let (ours, theirs) = net::UnixStream::pair().unwrap();
             let line = Line { stream: ours, incoming: Incoming::default(), heard: 0 };
-            let (client, mut wishes) = Client::start(line, &inheritance(), None).unwrap();
+            let (client, mut wishes) = Client::start(line, &inheritance(), None, None).unwrap();
             client.ready();
             // The line is known to be ready to be written to, and that it is not ready to be read from.
             client.stream.writable().await.unwrap();

@@ -21,7 +21,7 @@ use crate::keeper::lines;
 use crate::keeper::run_table::Found;
 use crate::keeper::slots::Slots;
 use crate::keeper::wire::Request;
-use crate::os::{self, Executable};
+use crate::os::{self, Executable, Shelf};
 
 /// How long the first herder may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,6 +38,7 @@ pub(crate) struct Arrival {
     /// The descriptors that it names, held by their numbers for the way back.
     listener: OwnedFd,
     lock: OwnedFd,
+    shelf: Option<Shelf>,
     /// The file of the program that left it.
     other: OwnedFd,
     /// It came back from the program that was to take its place: why.
@@ -84,8 +85,12 @@ impl Arrival {
         let descriptors = handover.descriptors().into_iter().chain([number]).collect();
         let Handover { head, slots } = handover;
         let (listener, lock, other) = (os::given(head.listener)?, os::given(head.lock)?, os::given(head.program)?);
+        let shelf = match head.shelf {
+            Some((into, out)) => Some(Shelf::of(os::given(into)?, os::given(out)?)),
+            None => None,
+        };
         let (slots, returned) = (RefCell::new(slots), returned.map(reason));
-        Ok(Self { head, slots, descriptors, state, listener, lock, other, returned })
+        Ok(Self { head, slots, descriptors, state, listener, lock, shelf, other, returned })
     }
 
     /// The control listener.
@@ -102,6 +107,14 @@ impl Arrival {
     /// No descriptor is left.
     pub(crate) fn lock(&self) -> io::Result<OwnedFd> {
         self.lock.try_clone()
+    }
+
+    /// What keeps the bytes in services' pipes; a new one where the other program had none.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn shelf(&self) -> io::Result<Shelf> {
+        self.shelf.as_ref().map_or_else(Shelf::new, Shelf::try_clone)
     }
 
     /// The first part of the run ids.

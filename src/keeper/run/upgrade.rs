@@ -151,6 +151,7 @@ impl Keeper {
             listener: self.door.listener().as_raw_fd(),
             lock: self.lock.as_raw_fd(),
             program: self.program.executable.as_fd().as_raw_fd(),
+            shelf: Some(self.shelf.ends().map(|end| end.as_raw_fd()).into()),
             since_ns: self.beginning.since_ns,
             herd: self.beginning.herd,
             next_run: self.slots.next_run(),

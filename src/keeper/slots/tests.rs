@@ -67,7 +67,7 @@ impl Keeper {
             ids: None,
             umask: None,
             limits: Vec::new(),
-            stdout: None,
+            stdout: wire::Sink::Null,
             stderr: None,
             cgroup: false,
             tree: false,
