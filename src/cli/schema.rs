@@ -51,7 +51,9 @@ fn of_kind(kind: &Kind) -> Map<String, Value> {
         Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
         Kind::Duration { zero: true } => text("^[0-9]+(ms|s|m|h)$"),
         Kind::Duration { zero: false } => text("^0*[1-9][0-9]*(ms|s|m|h)$"),
-        Kind::Size => text("^0*[1-9][0-9]*(B|k|K|KiB|M|MiB|G|GiB)$"),
+        Kind::Size => {
+            json!({ "anyOf": [text("^0*[1-9][0-9]*(B|k|K|KiB|M|MiB|G|GiB)$"), { "type": "integer", "minimum": 1 }] })
+        }
         Kind::Count => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
         Kind::ExitCodes => json!({ "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 255 } }),
         Kind::Signal => json!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 1, "maximum": 64 }] }),

@@ -178,6 +178,15 @@ impl<'v, 't> Field<'v, 't> {
         self.parsed(|text| units::duration(text).filter(|duration| zero || !duration.is_zero()), problems)
     }
 
+    /// A number of bytes, with a unit or without.
+    pub(super) fn size(&self, problems: &mut Problems<'_>) -> Option<u64> {
+        let size = match self.value {
+            Value::StringLit(text) => units::size(&text.value),
+            bytes => whole(bytes),
+        };
+        self.required(size.filter(|bytes| *bytes > 0), problems)
+    }
+
     /// A whole number in the range of its type.
     pub(super) fn count(&self, problems: &mut Problems<'_>) -> Option<u32> {
         self.required(whole(self.value), problems)

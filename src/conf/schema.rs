@@ -81,7 +81,10 @@ impl Kind {
             Self::Duration { zero: false } => {
                 "a duration above zero such as \"250ms\", \"10s\", \"5m\" or \"1h\"".to_owned()
             }
-            Self::Size => "a size above zero such as \"512k\" or \"10MiB\" (B, k, KiB, M, MiB, G, GiB)".to_owned(),
+            Self::Size => {
+                "a size above zero such as \"512k\" or \"10MiB\" (B, k, KiB, M, MiB, G, GiB), or a number of bytes"
+                    .to_owned()
+            }
             Self::Count => format!("a whole number from 0 to {}", u32::MAX),
             Self::ExitCodes => "a list of exit codes from 0 to 255".to_owned(),
             Self::Signal => "a signal such as \"TERM\", \"SIGTERM\" or 15 (1 to 64)".to_owned(),

@@ -32,6 +32,8 @@ pub(crate) struct Limits {
 pub(crate) enum Turn {
     /// So many bytes have left the pipe.
     Moved(usize),
+    /// So many bytes have left the pipe, and they were all that had waited there.
+    Emptied(usize),
     /// The file was put away under this name, for which another may have to go.
     Rotated(OldName),
     /// Nothing, and there is nothing to be done before more bytes come.
@@ -76,7 +78,8 @@ pub(crate) fn turn<D: Disk>(
     most: usize,
     now: Duration,
 ) -> Result<Turn, LogError> {
-    let waiting = fifo::waiting(pipe).map_err(LogError::pipe("look at"))?.min(most);
+    let all = fifo::waiting(pipe).map_err(LogError::pipe("look at"))?;
+    let waiting = all.min(most);
     let mut ahead = None;
     loop {
         let view = View { size: file.size(), line: file.known_line(), limits, waiting };
@@ -85,6 +88,7 @@ pub(crate) fn turn<D: Disk>(
             Step::Move(bytes, after) => {
                 return Ok(match file.splice(pipe, bytes, after)? {
                     0 => Turn::Idle,
+                    moved if moved == all => Turn::Emptied(moved),
                     moved => Turn::Moved(moved),
                 });
             }

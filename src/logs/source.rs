@@ -169,17 +169,18 @@ impl Source {
 
     /// True if there is more.
     fn write(&mut self, tools: &mut Tools, now: Now, pass: &mut Pass) -> Result<bool, LogError> {
+        self.file.refresh()?;
+        if self.dropped.0 > 0 {
+            self.mark(now)?;
+        }
         for _ in 0..TURNS {
-            self.file.refresh()?;
-            if self.dropped.0 > 0 {
-                self.mark(now)?;
-            }
             match self.turn(tools, now)? {
-                Turn::Moved(bytes) => {
-                    self.tally.wrote(bytes);
-                    if bytes > self.size / 2 {
-                        self.grow(tools, now.at);
-                    }
+                Turn::Moved(bytes) => self.moved(bytes, tools, now.at),
+                // Whatever comes later is told.
+                Turn::Emptied(bytes) => {
+                    self.moved(bytes, tools, now.at);
+                    self.prune();
+                    return Ok(false);
                 }
                 Turn::Rotated(_) => {
                     self.prune();
@@ -195,6 +196,13 @@ impl Source {
             }
         }
         Ok(true)
+    }
+
+    fn moved(&mut self, bytes: usize, tools: &mut Tools, now: Instant) {
+        self.tally.wrote(bytes);
+        if bytes > self.size / 2 {
+            self.grow(tools, now);
+        }
     }
 
     fn turn(&mut self, tools: &mut Tools, now: Now) -> Result<Turn, LogError> {

@@ -329,7 +329,7 @@ fn all_problems_of_a_text_are_told_in_its_order() {
     5:98: restart.max_cooldown (30s) is below restart.cooldown (60s), expected at least as much
     6:23: stop.signal must be a signal such as "TERM", "SIGTERM" or 15 (1 to 64), found "SIGFOO"
     6:33: unknown key "sig" in "stop", did you mean "signal"?
-    7:25: logs.max_size must be a size above zero such as "512k" or "10MiB" (B, k, KiB, M, MiB, G, GiB), found "0k"
+    7:25: logs.max_size must be a size above zero such as "512k" or "10MiB" (B, k, KiB, M, MiB, G, GiB), or a number of bytes, found "0k"
     8:15: unknown limit "nofiles" in "limits", did you mean "nofile"?
     8:37: limits.core has the soft limit 2 above the hard limit 1, expected at most as much
     9:12: env has the variable "A=B", expected a name without '='

@@ -68,12 +68,12 @@ fn cool_downs_double_up_to_the_cap_and_begin_anew_after_a_stable_run() {
 
 #[test]
 fn a_delay_does_not_hide_a_loop() {
-    let restart = json!({"intensity": 2, "period": "50ms", "delay": "100ms", "cooldown": "10m", "max_cooldown": "10m"});
+    let restart = json!({"intensity": 2, "period": "500ms", "delay": "1s", "cooldown": "10m", "max_cooldown": "10m"});
     let herd = Herd::of([("loop", run_then("exit 1", restart))]);
     let cool = herd.until_state("loop", "cooldown");
     assert_eq!(herd.lines_now("runs").len(), 3);
-    assert_eq!(cool["window"]["period_ms"], 250);
-    assert!(herd.log().contains("loop: backoff: waits 100ms before restart"), "{}", herd.log());
+    assert_eq!(cool["window"]["period_ms"], 2500);
+    assert!(herd.log().contains("loop: backoff: waits 1s before restart"), "{}", herd.log());
 }
 
 #[test]

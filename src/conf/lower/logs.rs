@@ -7,7 +7,6 @@ use jsonc_parser::ast::Object;
 use crate::conf::problem::Problems;
 use crate::conf::reader::fields;
 use crate::conf::schema::LOGS;
-use crate::conf::units;
 use crate::model::{LogFormat, LogTarget, LogsSpec, OnFull, StderrTo};
 
 /// What is written of it. `stderr` and `to` belong to the process, which gets its streams at its start.
@@ -30,7 +29,7 @@ impl LogsDraft {
                 "stderr" => self.stderr = field.parsed(stderr, problems),
                 "format" => self.format = field.parsed(format, problems),
                 "max_size" => {
-                    self.max_size = field.parsed(|text| units::size(text).filter(|bytes| *bytes > 0), problems);
+                    self.max_size = field.size(problems);
                 }
                 "keep" => self.keep = field.count(problems),
                 "max_age" => self.max_age = field.duration(problems),
