@@ -15,6 +15,7 @@ mod keeper;
 mod launches;
 mod leftovers;
 mod logs;
+mod output;
 mod places;
 mod reloads;
 mod restarts;
