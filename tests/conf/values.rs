@@ -178,6 +178,7 @@ fn logs_keys() {
     check(r#""logs":{"format":"timestamped"}"#, |s| Arc::make_mut(&mut s.logs).format = LogFormat::Timestamped);
     check(r#""logs":{"format":"json"}"#, |s| Arc::make_mut(&mut s.logs).format = LogFormat::Json);
     check(r#""logs":{"max_size":"512k"}"#, |s| Arc::make_mut(&mut s.logs).max_size = 512 << 10);
+    check(r#""logs":{"max_size":10485760}"#, |s| Arc::make_mut(&mut s.logs).max_size = 10 << 20);
     check(r#""logs":{"max_size":"1B"}"#, |s| Arc::make_mut(&mut s.logs).max_size = 1);
     check(r#""logs":{"keep":0}"#, |s| Arc::make_mut(&mut s.logs).keep = 0);
     check(r#""logs":{"max_age":"24h"}"#, |s| Arc::make_mut(&mut s.logs).max_age = Some(seconds(86_400)));
@@ -232,7 +233,7 @@ fn no_key_takes_what_it_is_not_for() {
                 &["0", "10", "null", "\"\"", "\"10\"", "\"1d\"", "\"-1s\"", "\"1.5s\"", "\"99999999h\""]
             }
             Kind::Duration { zero: false } => &["0", "\"10\"", "\"0s\"", "\"0ms\""],
-            Kind::Size => &["0", "1024", "null", "\"\"", "\"10\"", "\"0k\"", "\"10mb\"", "\"9999999999G\""],
+            Kind::Size => &["0", "-1", "1.5", "null", "\"\"", "\"10\"", "\"0k\"", "\"10mb\"", "\"9999999999G\""],
             Kind::Count => &["-1", "1.5", "1e2", "-0", "4294967296", "\"5\"", "null", "true"],
             Kind::ExitCodes => &["0", "null", "[256]", "[-1]", "[\"0\"]", "[1.0]", "{}"],
             Kind::Signal => &["0", "65", "-1", "1.5", "\"\"", "\"TERMINATE\"", "\"0\"", "\"65\"", "null", "true"],
