@@ -6,6 +6,7 @@
 mod work;
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,8 @@ use crate::os::{Alarm, Shelf};
 const LAST_BYTES: Duration = Duration::from_secs(2);
 /// How long after the end of a run the thread is told, which is off the path of the restart by then.
 const BREATH: Duration = Duration::from_millis(1);
+/// What a process ends with that has panicked.
+const PANICKED: i32 = 101;
 /// The thread's stack.
 const STACK: usize = 128 << 10;
 
@@ -87,7 +90,11 @@ impl Pump {
         let (end, ended) = channel::<()>();
         std::thread::Builder::new().name("logs".to_owned()).stack_size(STACK).spawn(move || {
             let _end = end;
-            work.run();
+            if std::panic::catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
+                // Services would wait for ever once their pipes are full. The next herder has another such thread.
+                log::error!("the thread that writes what services write has panicked: this herder ends");
+                std::process::exit(PANICKED);
+            }
         })?;
         Ok((Self { calls, bell, ended }, heard))
     }

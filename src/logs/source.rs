@@ -22,6 +22,8 @@ const TURNS: usize = 32;
 const MOST: usize = 1 << 20;
 /// How much the pipe of a quiet service holds: a user has memory for a thousand pipes of 64 KiB, and not for more.
 const SMALL: usize = 16 << 10;
+/// What the kernel makes of a pipe by itself.
+const USUAL: usize = 64 << 10;
 /// And that of one that floods.
 const LARGE: usize = 1 << 20;
 /// How long a pipe stays large after the last flood.
@@ -145,6 +147,13 @@ impl Source {
     pub(super) fn remove(self) {
         // One that stays is used again when a service of this name comes back.
         let _ = std::fs::remove_file(&self.path);
+    }
+
+    /// Nobody reads it for some time: its service, if that runs on, can write more before it has to wait.
+    pub(super) fn leave(&mut self) {
+        if self.size < USUAL {
+            self.resize(USUAL);
+        }
     }
 
     /// Does what there is to do, for a while.

@@ -122,6 +122,7 @@ impl Work {
                 self.go(source, now);
             }
             if self.ending && self.ready.is_empty() {
+                self.sources.iter_mut().flatten().for_each(|(_, source)| source.leave());
                 return;
             }
         }
