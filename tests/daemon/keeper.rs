@@ -1,6 +1,7 @@
 //! Nothing dies with the daemon: its herder, its keeper, or both are killed or stopped.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,24 @@ fn services_live_on_and_are_not_made_twice() {
         herd.until("web", "came back", |web| web["state"] == "running" && web["restarts"] == 1);
         herd.done("stop web");
         assert_eq!(herd.end(), Some(0), "{dead:?}");
+    }
+}
+
+/// `killall -9` goes by the names of processes, and a child has that of the thread that made it until it executes its program:
+/// by the daemon's name a service that is about to begin would be killed as well.
+#[test]
+fn only_the_daemons_own_processes_are_called_as_it_is() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    for dead in [None, Some(Dead::Both), Some(Dead::Keeper)] {
+        dead.into_iter().for_each(|dead| survive(&mut herd, dead));
+        let keeper = PathBuf::from(format!("/proc/{}", herd.pid()));
+        let name = |of: &Path| fs::read_to_string(of.join("comm")).unwrap();
+        assert_eq!(name(&keeper), "daemonherder\n", "{dead:?}");
+        let others = fs::read_dir(keeper.join("task")).unwrap().map(|task| task.unwrap().path());
+        let others = others.filter(|task| !task.ends_with(herd.pid().to_string()));
+        let others: Vec<_> = others.map(|task| name(&task)).collect();
+        assert_eq!(others, ["keeper\n"], "{dead:?}: the thread that makes services");
     }
 }
 
