@@ -93,6 +93,30 @@ fn only_the_daemons_own_processes_are_called_as_it_is() {
     }
 }
 
+/// The journal of notes is written a few milliseconds after a death. Here it is as old as can be.
+#[test]
+fn restarts_that_the_journal_does_not_know_of_yet_are_counted_exactly() {
+    for deaths in [0, 2] {
+        let mut herd = Herd::of([("web", sleeper())]);
+        herd.until_state("web", "running");
+        let journal = herd.state().join("runs/notes");
+        // Answered once all is written.
+        herd.done("start web");
+        let old = fs::read(&journal).unwrap();
+        herd.done("restart web");
+        for death in 1..=deaths {
+            kill_service(&herd, "web");
+            herd.until("web", "came back", |web| web["state"] == "running" && web["restarts"] == death);
+        }
+        let pid = herd.pid_of("web");
+        herd.kill_all();
+        fs::write(&journal, &old).unwrap();
+        herd.start();
+        let web = herd.until_state("web", "running");
+        assert_eq!((&web["restarts"], herd.pid_of("web")), (&json!(deaths), pid), "{deaths} deaths");
+    }
+}
+
 #[test]
 fn an_operators_stop_holds() {
     for dead in ALL {
