@@ -118,6 +118,18 @@ fn restarts_that_the_journal_does_not_know_of_yet_are_counted_exactly() {
 }
 
 #[test]
+fn a_reload_is_answered_once_it_is_written_whose_process_is_ended() {
+    let herd = Herd::of([("web", sh("trap '' TERM; while :; do sleep 100000; done"))]);
+    herd.until_state("web", "running");
+    herd.done("start web");
+    let journal = herd.state().join("runs/notes");
+    let old = fs::read(&journal).unwrap();
+    herd.conf("web", &sleeper());
+    assert_eq!(herd.ask("POST", "/v1/reload", "").0, 200);
+    assert!(fs::read(&journal).unwrap() != old, "the note that says so is on its way still");
+}
+
+#[test]
 fn an_operators_stop_holds() {
     for dead in ALL {
         let mut herd = Herd::of([("web", sh("echo run >> runs; exec sleep 100000")), ("other", sleeper())]);
