@@ -35,7 +35,6 @@ pub(super) fn arrive(
     state: i32,
     returned: Option<&str>,
 ) -> Result<ExitCode, StartError> {
-    os::name_process(c"daemonherder");
     let arrival = Rc::new(Arrival::take(state, returned)?);
     let (keeper, state) = begin(places, detached, &arrival).inspect_err(|_| {
         if let Ok(program) = program(places, detached) {

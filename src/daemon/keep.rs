@@ -20,11 +20,13 @@ use crate::os::{self, Clock, Executable, Shelf};
 pub(super) const LOWEST: i32 = 5;
 
 /// A keeper's life on a thread that is not the first: orphans are handed to the first one, which has no other children, and so they
-/// are found without a look at every service.
+/// are found without a look at every service. A process bears the name of its first thread, and children begin with that of the
+/// thread that makes them: who ends all that is called as the daemon spares those that are about to be services.
 pub(super) fn on_second_thread(
     live: impl FnOnce() -> Result<ExitCode, StartError> + Send,
 ) -> Result<ExitCode, StartError> {
     os::keep_small();
+    os::name_process(c"daemonherder");
     // Or the first thread would take signals that the other one waits for.
     os::hold_signals().map_err(cannot("hold signals back"))?;
     thread::scope(|scope| {
@@ -47,7 +49,6 @@ pub(super) enum Start {
 }
 
 pub(super) fn keep(places: &Places, detached: bool, start: Start) -> Result<ExitCode, StartError> {
-    os::name_process(c"daemonherder");
     let since_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     let confs = places.config_dir.display();
     let made = create_directory(&places.config_dir)

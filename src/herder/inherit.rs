@@ -67,7 +67,7 @@ pub(crate) fn understand(inherited: &Inherited) -> Result<(), String> {
 
 impl Herder {
     fn inherit(&mut self, inherited: Inherited, ending: bool, library: &mut Library, ctx: &mut Context<Self>) {
-        let Inherited { service, origin, note, runs, .. } = &inherited;
+        let Inherited { service, origin, note, runs, restarts, .. } = &inherited;
         if note.is_empty() && runs.is_empty() {
             // Nothing is remembered but the name: its conf begins it anew.
             return;
@@ -81,14 +81,14 @@ impl Herder {
         });
         let note = Note::from_bytes(note).unwrap_or_else(|error| {
             log::error!("{service}: what is remembered of it is not understood: {error}");
-            unknown(runs, now)
+            Note { restarts: restarts.unwrap_or_default(), ..unknown(runs, now) }
         });
         let spec = Arc::new(spec);
         let (mut note, runs) = (note, runs.clone());
         // One that was not launched before its herder died must not be taken by another service.
         note.phase.run().into_iter().for_each(|run| self.herd.runs.reserve(run));
         if let Some(&newest) = runs.iter().max_by_key(|run| run.number) {
-            note.catch_up(newest, now);
+            note.catch_up(newest, *restarts, now);
             if note.phase.run().is_some_and(|run| !runs.contains(&run)) {
                 note.wait_for(newest, now);
             }
@@ -99,7 +99,8 @@ impl Herder {
         let life = Lifecycle::of(note, self.rules(&spec));
         // It may be known from the journal only, and a herder that ends now has a successor.
         let note = || life.note().to_bytes();
-        let memo = Memo { stop: spec.stop, origin: &spec.origin, same_origin: false, note: &note };
+        let (stop, origin, restarts) = (spec.stop, &spec.origin, life.note().restarts);
+        let memo = Memo { stop, origin, restarts, same_origin: false, note: &note };
         self.herd.spawner.keep(service, memo);
         for run in runs {
             if present == Some(run) {

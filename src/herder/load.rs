@@ -4,9 +4,11 @@ use std::error::Error;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle};
 use tokio::sync::oneshot;
 
@@ -94,12 +96,28 @@ impl Handler<Read> for Herder {
                 Err(self.unreadable(&error))
             }
         };
-        request.answer(result);
+        self.answer(request, result, ctx);
         self.next_reload(ctx);
     }
 }
 
 impl Herder {
+    /// Answers once it holds over the end of every process of the daemon that processes were ended for another conf: the next
+    /// one would take them for dead ones.
+    fn answer(&self, request: Request, result: Result<Applied, ReloadError>, ctx: &mut Context<Self>) {
+        let ends = |applied: &Applied| !applied.stop.is_empty() || !applied.restart.is_empty();
+        if request.reload.dry_run || !result.as_ref().is_ok_and(ends) {
+            return request.answer(result);
+        }
+        let spawner = Rc::clone(&self.herd.spawner);
+        ctx.spawn(wrap_future(async move {
+            // The services that were told of it have their turn first.
+            tokio::task::yield_now().await;
+            spawner.kept().await;
+            request.answer(result);
+        }));
+    }
+
     /// Reads the confs and applies them, after the reloads that are already waiting.
     pub(super) fn reload(
         &mut self,

@@ -323,7 +323,8 @@ impl Spawner for Client {
         let texts = (!memo.same_origin).then(|| (conf.to_string(), settings.to_string()));
         let note = (memo.note)();
         desk.unwritten.push((service.clone(), note.clone(), heritage::texts(memo.origin)));
-        desk.open(service).memo = Some(wire::Memo { stop: memo.stop.into(), note, texts });
+        let (stop, restarts) = (memo.stop.into(), memo.restarts);
+        desk.open(service).memo = Some(wire::Memo { stop, note, restarts, texts });
         if desk.outgoing.unsent().len() >= PACKET {
             // Of a thousand steps in one turn the first ones are done while the last ones are still thought about.
             desk.send(&self.stream);

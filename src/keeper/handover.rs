@@ -218,6 +218,7 @@ impl Handover {
                 note: slot.note.clone(),
                 origin: Origin { conf: slot.conf.as_str().into(), settings: slot.settings.as_str().into() },
                 runs: slot.runs.iter().map(|run| RunId { herd: run.herd, number: run.number }).collect(),
+                restarts: None,
             })
         };
         self.slots.iter().map(inherited).collect()

@@ -31,6 +31,7 @@ impl Inheritance {
                     note: kept.note,
                     origin: origin(kept.conf.as_deref()),
                     runs: Vec::new(),
+                    restarts: None,
                 })
                 .collect::<Vec<_>>(),
         );

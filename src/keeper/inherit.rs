@@ -58,6 +58,8 @@ pub(crate) struct Inherited {
     pub(crate) origin: Origin,
     /// Its runs whose ends are not acknowledged.
     pub(crate) runs: Vec<RunId>,
+    /// Restarts when the last of them was launched, where that is known.
+    pub(crate) restarts: Option<u64>,
 }
 
 /// Reads all that the keeper remembers. Blocks until it has said so.
@@ -99,7 +101,7 @@ pub(crate) struct Line {
 
 /// A service with the settings of the one before, where they are the same text: that is in memory once.
 fn inherited(slot: wire::Slot, before: &mut Arc<str>) -> Option<Inherited> {
-    let wire::Slot { service, note, conf, settings, runs } = slot;
+    let wire::Slot { service, note, conf, settings, runs, restarts } = slot;
     if **before != *settings {
         *before = settings.into();
     }
@@ -109,6 +111,7 @@ fn inherited(slot: wire::Slot, before: &mut Arc<str>) -> Option<Inherited> {
         note,
         origin: Origin { conf: conf.into(), settings: Arc::clone(before) },
         runs: runs.into_iter().map(RunId::from).collect(),
+        restarts,
     })
 }
 

@@ -39,7 +39,7 @@ impl Read for Pieces<'_> {
 fn request() -> impl Strategy<Value = Request> {
     let stop = Stop { signal: 15, timeout_ns: 1, tree: true };
     let texts = proptest::option::of((".{0,40}", ".{0,4}"));
-    let memo = (vec(any::<u8>(), 0..300), texts).prop_map(move |(note, texts)| Memo { stop, note, texts });
+    let memo = (vec(any::<u8>(), 0..300), texts).prop_map(move |(note, texts)| Memo { stop, note, restarts: 0, texts });
     let acts = vec(any::<u64>().prop_map(|number| Act::Acknowledge(Run { herd: HERD, number })), 0..4);
     let step = ("[a-z]{1,9}", proptest::option::of(memo), acts);
     prop_oneof![
@@ -114,7 +114,8 @@ impl Pair {
         let place = self.records.claim(&service).unwrap();
         let run = RunId { herd: HERD, number: self.runs };
         let scope = StopScope::Tree;
-        let record = Record { place, service, run, uid: 0, pid: None, identity: None, ended: None, scope };
+        let record =
+            Record { place, service, run, uid: 0, pid: None, identity: None, ended: None, scope, restarts: None };
         self.slots.adopt(record, Evidence::Ended(Ending::Exited(7)));
     }
 
@@ -187,7 +188,7 @@ impl Herder {
             note.push(run.number);
         }
         let bytes = note.iter().flat_map(|number| number.to_le_bytes()).collect();
-        let memo = Memo { stop: Stop { signal: 15, timeout_ns: 1, tree: true }, note: bytes, texts: None };
+        let memo = Memo { stop: Stop { signal: 15, timeout_ns: 1, tree: true }, note: bytes, restarts: 0, texts: None };
         let step = Step { service, memo: Some(memo), acts: vec![Act::Acknowledge(run)] };
         self.outgoing.push(&Request::Step(step));
     }

@@ -58,6 +58,8 @@ pub(crate) struct Record {
     pub(crate) ended: Option<Ending>,
     /// What ends with its main process.
     pub(crate) scope: StopScope,
+    /// Restarts of the service when it was launched, where that was said.
+    pub(crate) restarts: Option<u64>,
 }
 
 /// What was in a table.
@@ -207,6 +209,12 @@ impl RunTable {
         self.cells.rescope(place.at, run, scope);
     }
 
+    /// So many restarts were counted when a run was launched: the journal of notes may not say so yet when both processes are
+    /// killed.
+    pub(crate) fn count(&self, place: &Place, run: RunId, restarts: u64) {
+        self.cells.count(place.at, run, restarts);
+    }
+
     /// The user that the run of a record was to be launched as.
     pub(crate) fn uid(&self, place: &Place, run: RunId) -> Option<u32> {
         self.cells.run(place.at).filter(|known| known.run == run).map(|known| known.uid)
@@ -258,8 +266,8 @@ impl RunTable {
             let place = Place { at: self.end, cells };
             self.end += cells * CELL;
             match service.and_then(|service| Some((service, self.cells.run(place.at)?))) {
-                Some((service, Run { run, uid, pid, identity, ended, scope })) => {
-                    records.push(Record { place, service, run, uid, pid, identity, ended, scope });
+                Some((service, Run { run, uid, pid, identity, ended, scope, restarts })) => {
+                    records.push(Record { place, service, run, uid, pid, identity, ended, scope, restarts });
                 }
                 // Nobody remembers a record without a run: whoever needs one claims it.
                 None => self.release(place),

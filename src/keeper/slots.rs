@@ -69,6 +69,8 @@ struct Slot {
     foreign: bool,
     /// Processes in its leaf that the kernel had killed for want of memory by then.
     oom_kills: u64,
+    /// Restarts of which was told last, where that is known: a launch takes the number along in its record.
+    restarts: Option<u64>,
     /// Its record in the run table, from its first launch on.
     place: Option<Place>,
 }
@@ -82,7 +84,7 @@ impl Slots {
 
     /// Takes over the run of a record that an earlier keeper left.
     pub(super) fn adopt(&mut self, record: Record, evidence: Evidence) {
-        let Record { place, service: id, run, pid, scope, .. } = record;
+        let Record { place, service: id, run, pid, scope, restarts, .. } = record;
         let service = self.slot(id.as_str());
         self.next_run = self.next_run.max(run.number.saturating_add(1));
         if let (None, Evidence::Gone) = (pid, &evidence) {
@@ -107,7 +109,7 @@ impl Slots {
         self.owners.insert(run, Rc::clone(&service));
         if let Some(slot) = self.slots.get_mut(&service) {
             slot.runs.push(run);
-            slot.place = Some(place);
+            (slot.place, slot.restarts) = (Some(place), restarts);
             (slot.in_leaf, slot.foreign) = (in_leaf, true);
             // What was killed before has not ended this run.
             slot.oom_kills = if in_leaf { self.trees.leaves.oom_kills(&id) } else { 0 };
@@ -184,6 +186,7 @@ impl Slots {
             conf: slot.conf.to_string(),
             settings: slot.settings.to_string(),
             runs: slot.runs.iter().copied().map(Into::into).collect(),
+            restarts: slot.restarts,
         })
     }
 
@@ -247,12 +250,13 @@ impl Slots {
         service
     }
 
-    fn remember(&mut self, service: &str, Memo { stop, note, texts }: Memo) -> Result<(), Meaningless> {
+    fn remember(&mut self, service: &str, Memo { stop, note, restarts, texts }: Memo) -> Result<(), Meaningless> {
         let settings = texts.as_ref().map(|(_, settings)| self.shared(settings));
         let Some(slot) = self.slots.get_mut(service) else { return Ok(()) };
         slot.stop = Some(stop.try_into()?);
         // Copied, not moved: what a frame is read into is then free again for the next one, and leaves no holes.
         slot.note = note.as_slice().into();
+        slot.restarts = Some(restarts);
         if let (Some((conf, _)), Some(settings)) = (texts, settings) {
             slot.conf = conf.as_str().into();
             slot.settings = settings;
@@ -326,6 +330,7 @@ impl Slots {
                 let uid = order.ids.as_ref().map_or_else(|| nix::unistd::geteuid().as_raw(), |ids| ids.uid);
                 let number = records.begin(place, run, uid);
                 records.rescope(place, run, scope);
+                slot.restarts.into_iter().for_each(|restarts| records.count(place, run, restarts));
                 let trace = Trace {
                     number: Some(number),
                     lock: Some(lock.as_fd()),

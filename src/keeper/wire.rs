@@ -51,6 +51,8 @@ pub(super) struct Step {
 pub(super) struct Memo {
     pub(super) stop: Stop,
     pub(super) note: Vec<u8>,
+    /// Restarts so far, as the note has it.
+    pub(super) restarts: u64,
     /// The texts of its conf and of `herder.json`, where they are others than the last ones.
     pub(super) texts: Option<(String, String)>,
 }
@@ -132,6 +134,8 @@ pub(super) struct Slot {
     pub(super) settings: String,
     /// Its runs whose ends are not acknowledged.
     pub(super) runs: Vec<Run>,
+    /// Restarts when the last of them was launched, where that is known.
+    pub(super) restarts: Option<u64>,
 }
 
 /// What a herder has to know of its keeper.

@@ -207,7 +207,8 @@ pub(crate) fn become_role(executable: &Executable, argv: &[CString], env: &[CStr
     error
 }
 
-/// The name by which `killall` and `ps` know this process; that of a program executed by a descriptor is the number of that.
+/// The name by which `killall` and `ps` know this process, where its first thread says so; that of a program executed by a
+/// descriptor is the number of that.
 pub(crate) fn name_process(name: &CStr) {
     // SAFETY: the name lives over the call, which copies it (PR_SET_NAME(2const)).
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };

@@ -8,6 +8,8 @@ use crate::model::{Death, Moment, RunId, Signal, Stage, Wanted};
 
 /// How many deaths are remembered.
 pub(super) const DEATHS: usize = 5;
+/// How many restarts are put into the window, at most, that no note tells of: they are of a few milliseconds.
+const MOST_MISSED: u64 = 100;
 
 /// Everything that a lifecycle knows: what must outlive the actor that drives it, and later the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,19 +163,21 @@ impl Note {
     }
 
     /// Takes notice of a run that was launched after this note was written: whoever wrote it was killed before the next one
-    /// was on the disk. What the note says of an earlier run is over then. One that was not asked to end had died, and its
-    /// restart counts.
-    pub fn catch_up(&mut self, run: RunId, now: Moment) {
+    /// was on the disk. What the note says of an earlier run is over then. `restarts` is how many were counted when the run was
+    /// launched; where nobody knows, a run that was not asked to end had died, and its restart counts.
+    pub fn catch_up(&mut self, run: RunId, restarts: Option<u64>, now: Moment) {
         let known = self.phase.run().into_iter().chain(self.deaths.front().map(|death| death.run)).max();
         if known.is_some_and(|known| known.herd != run.herd || known.number >= run.number) {
             return;
         }
-        if let Phase::Running { .. } | Phase::Starting { .. } | Phase::Backoff { .. } = self.phase {
-            // A wait was counted when it began.
-            if !matches!(self.phase, Phase::Backoff { .. }) {
-                self.restarts += 1;
-                self.window.count_one(now);
-            }
+        let had_died = matches!(self.phase, Phase::Running { .. } | Phase::Starting { .. } | Phase::Backoff { .. });
+        // A wait was counted when it began.
+        let presumed = u64::from(had_died && !matches!(self.phase, Phase::Backoff { .. }));
+        let missed = restarts.map_or(presumed, |restarts| restarts.saturating_sub(self.restarts));
+        self.restarts += missed;
+        // No window is as large as what a number that means something else could say.
+        (0..missed.min(MOST_MISSED)).for_each(|_| self.window.count_one(now));
+        if missed > 0 || restarts.is_none() && had_died || matches!(self.phase, Phase::Backoff { .. }) {
             self.because = Because::Death;
         }
         (self.wanted, self.phase, self.since) = (Wanted::Up, Phase::Starting { run }, now);
@@ -308,9 +312,26 @@ mod tests {
             (Phase::Cooldown { until: NOW, wait: Duration::ZERO }, 0),
         ] {
             let mut note = at(phase);
-            note.catch_up(run(4), NOW);
+            note.catch_up(run(4), None, NOW);
             assert_eq!((note.phase, note.wanted), (Phase::Starting { run: run(4) }, Wanted::Up), "{phase:?}");
             assert_eq!((note.restarts, note.window.restarts().count()), (restarts, restarts as usize), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_counted_when_the_run_was_launched_counts() {
+        // An order that the note does not know of yet, and one, or two, deaths.
+        for (phase, counted, because) in [
+            (running(3), 0, Because::Loaded),
+            (running(3), 1, Because::Death),
+            (running(3), 2, Because::Death),
+            (Phase::Backoff { until: NOW }, 0, Because::Death),
+            (Phase::Stopped, 1, Because::Death),
+        ] {
+            let mut note = Note { restarts: 4, because: Because::Loaded, ..at(phase) };
+            note.catch_up(run(5), Some(4 + counted), NOW);
+            assert_eq!((note.phase, note.restarts), (Phase::Starting { run: run(5) }, 4 + counted), "{phase:?}");
+            assert_eq!((note.window.restarts().count() as u64, note.because), (counted, because), "{phase:?}");
         }
     }
 
@@ -318,7 +339,7 @@ mod tests {
     fn a_run_that_the_note_knows_is_no_news() {
         for number in [2, 3] {
             let mut note = at(running(3));
-            note.catch_up(run(number), NOW);
+            note.catch_up(run(number), Some(7), NOW);
             assert_eq!(note, at(running(3)));
         }
     }

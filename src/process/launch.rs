@@ -74,6 +74,8 @@ pub struct Memo<'a> {
     pub stop: StopSpec,
     /// What its conf says.
     pub origin: &'a Origin,
+    /// Restarts that were decided so far, as the note has it.
+    pub restarts: u64,
     /// Whether its texts are those of the last memo of this service.
     pub same_origin: bool,
     /// The state of its lifecycle as bytes. Called only by a spawner that keeps it.

@@ -89,6 +89,7 @@ impl ServiceActor {
         let memo = Memo {
             stop: self.life.rules().stop,
             origin: &self.spec.origin,
+            restarts: self.life.note().restarts,
             same_origin: std::mem::replace(&mut self.kept, true),
             note: &|| self.life.note().to_bytes(),
         };

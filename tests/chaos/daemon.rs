@@ -70,9 +70,16 @@ impl Daemon {
         self.own().into_iter().filter(|process| !is_begun(process)).collect()
     }
 
-    /// Whether there is none, not even one that has just been made.
+    /// Whether there is none. Of what has only just been made nobody knows whether it will be a herder or a service: that is
+    /// waited for.
     pub(crate) fn is_gone(&self) -> bool {
-        self.own().is_empty()
+        loop {
+            let own = self.own();
+            if own.is_empty() || !own.iter().all(is_begun) {
+                return own.is_empty();
+            }
+            thread::yield_now();
+        }
     }
 
     /// The same with those that it has just made and that have not executed their programs.

@@ -28,15 +28,27 @@ pub(crate) fn named(text: &str) -> Vec<Process> {
     numbers.filter_map(look).filter(|process| process.words.iter().any(|word| word.contains(text))).collect()
 }
 
+/// A process as it is at one moment. One that executes another program meanwhile is looked at again: with the command line of
+/// before and the name of after, a service that has just begun would be taken for a process of the daemon, and killed as one.
 fn look(pid: i32) -> Option<Process> {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())?;
+    loop {
+        let (name, fields) = stat(pid)?;
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())?;
+        if stat(pid)?.0 != name {
+            continue;
+        }
+        // Fields 4 and 22 of proc_pid_stat(5); the third is the first here.
+        let (parent, began) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
+        let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        return Some(Process { pid, parent, began, name, words: words.filter(|word| !word.is_empty()).collect() });
+    }
+}
+
+/// What the kernel calls a process, and the fields behind that.
+fn stat(pid: i32) -> Option<(String, Vec<String>)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (name, fields) = stat.split_once('(')?.1.rsplit_once(") ")?;
-    let (name, fields) = (name.to_owned(), fields.split(' ').collect::<Vec<_>>());
-    // Fields 4 and 22 of proc_pid_stat(5); the third is the first here.
-    let (parent, began) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
-    let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
-    Some(Process { pid, parent, began, name, words: words.filter(|word| !word.is_empty()).collect() })
+    Some((name.to_owned(), fields.split(' ').map(str::to_owned).collect()))
 }
 
 impl Process {

@@ -25,8 +25,8 @@ pub(crate) struct Schedule {
     random: Rng,
     daemon: Daemon,
     services: Vec<Service>,
-    /// What was asked and is not answered.
-    asked: Vec<JoinHandle<()>>,
+    /// What was asked, of which service, and perhaps is not answered yet.
+    asked: Vec<(usize, JoinHandle<()>)>,
     /// What was done since the last rest, for people whose test has failed.
     done: Vec<String>,
 }
@@ -118,6 +118,9 @@ impl Schedule {
     /// Services may die, too, before there is a daemon again.
     fn kill_both(&mut self) {
         self.note("kill both");
+        // Before it was answered no later daemon has to know of it: the process that it was about to end has died then.
+        let open = self.asked.iter().filter(|(_, asked)| !asked.is_finished());
+        open.for_each(|(index, _)| self.services[*index].doubtful += 1);
         self.daemon.kill_all();
         if self.random.bool() {
             self.kill_service();
@@ -177,7 +180,7 @@ impl Schedule {
         service.begun();
         service.up = verb != "stop";
         let path = format!("/v1/services/{}/{verb}", service.id);
-        self.ask(path);
+        self.ask(index, path);
     }
 
     /// Another conf, which is read now, or by the next herder if the present one dies first.
@@ -209,7 +212,7 @@ impl Schedule {
                 fs::write(self.daemon.conf(&id), "{\"cmd\": ").unwrap();
             }
         }
-        self.ask("/v1/reload".to_owned());
+        self.ask(index, "/v1/reload".to_owned());
     }
 
     fn write(&self, service: &Service) {
@@ -221,18 +224,18 @@ impl Schedule {
         fs::rename(new, path).unwrap();
     }
 
-    fn ask(&mut self, path: String) {
+    fn ask(&mut self, index: usize, path: String) {
         self.note(path.clone());
         let socket = self.daemon.socket();
         // Who was asked may be killed before the answer; what became of it is seen at the next rest.
-        self.asked.push(thread::spawn(move || drop(ask(&socket, "POST", &path, ""))));
+        self.asked.push((index, thread::spawn(move || drop(ask(&socket, "POST", &path, "")))));
     }
 
     // --- rest
 
     /// Waits until everything that was begun is over, and everything is as it shall be.
     fn rest(&mut self) {
-        self.asked.drain(..).for_each(|asked| asked.join().unwrap());
+        self.asked.drain(..).for_each(|(_, asked)| asked.join().unwrap());
         self.services.iter().for_each(|service| self.write(service));
         self.daemon.answer("POST", "/v1/reload", "");
         for service in self.services.iter().filter(|service| service.busy) {

@@ -1,6 +1,7 @@
 //! Nothing dies with the daemon: its herder, its keeper, or both are killed or stopped.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,60 @@ fn services_live_on_and_are_not_made_twice() {
         herd.done("stop web");
         assert_eq!(herd.end(), Some(0), "{dead:?}");
     }
+}
+
+/// `killall -9` goes by the names of processes, and a child has that of the thread that made it until it executes its program:
+/// by the daemon's name a service that is about to begin would be killed as well.
+#[test]
+fn only_the_daemons_own_processes_are_called_as_it_is() {
+    let mut herd = Herd::of([("web", sleeper())]);
+    herd.until_state("web", "running");
+    for dead in [None, Some(Dead::Both), Some(Dead::Keeper)] {
+        dead.into_iter().for_each(|dead| survive(&mut herd, dead));
+        let keeper = PathBuf::from(format!("/proc/{}", herd.pid()));
+        let name = |of: &Path| fs::read_to_string(of.join("comm")).unwrap();
+        assert_eq!(name(&keeper), "daemonherder\n", "{dead:?}");
+        let others = fs::read_dir(keeper.join("task")).unwrap().map(|task| task.unwrap().path());
+        let others = others.filter(|task| !task.ends_with(herd.pid().to_string()));
+        let others: Vec<_> = others.map(|task| name(&task)).collect();
+        assert_eq!(others, ["keeper\n"], "{dead:?}: the thread that makes services");
+    }
+}
+
+/// The journal of notes is written a few milliseconds after a death. Here it is as old as can be.
+#[test]
+fn restarts_that_the_journal_does_not_know_of_yet_are_counted_exactly() {
+    for deaths in [0, 2] {
+        let mut herd = Herd::of([("web", sleeper())]);
+        herd.until_state("web", "running");
+        let journal = herd.state().join("runs/notes");
+        // Answered once all is written.
+        herd.done("start web");
+        let old = fs::read(&journal).unwrap();
+        herd.done("restart web");
+        for death in 1..=deaths {
+            kill_service(&herd, "web");
+            herd.until("web", "came back", |web| web["state"] == "running" && web["restarts"] == death);
+        }
+        let pid = herd.pid_of("web");
+        herd.kill_all();
+        fs::write(&journal, &old).unwrap();
+        herd.start();
+        let web = herd.until_state("web", "running");
+        assert_eq!((&web["restarts"], herd.pid_of("web")), (&json!(deaths), pid), "{deaths} deaths");
+    }
+}
+
+#[test]
+fn a_reload_is_answered_once_it_is_written_whose_process_is_ended() {
+    let herd = Herd::of([("web", sh("trap '' TERM; while :; do sleep 100000; done"))]);
+    herd.until_state("web", "running");
+    herd.done("start web");
+    let journal = herd.state().join("runs/notes");
+    let old = fs::read(&journal).unwrap();
+    herd.conf("web", &sleeper());
+    assert_eq!(herd.ask("POST", "/v1/reload", "").0, 200);
+    assert!(fs::read(&journal).unwrap() != old, "the note that says so is on its way still");
 }
 
 #[test]
@@ -428,7 +483,8 @@ fn the_next_boot_is_no_error() {
     let before = herd.log().lines().count();
     herd.start();
     herd.until_state("web", "running");
+    // The log is written a little later than it is known what it says.
+    herd.logged("of another boot", 1);
     let said: Vec<_> = herd.log().lines().skip(before).map(str::to_owned).collect();
-    assert!(said.iter().any(|line| line.contains("of another boot")), "{said:#?}");
     assert!(said.iter().all(|line| line.contains(" INFO ")), "{said:#?}");
 }

@@ -7,8 +7,8 @@
 //! A header, one cell: 0 `MAGIC`, 8 `VERSION`, 16 the size of the table (u64), 24 and 32 the boot id.
 //!
 //! A record, at offsets from its first cell: 0 the head (kind, cells, length of the id), 4 pid, 8 the run's number (u64),
-//! 16 its herd (u64), 24 identity (u64), 32 ending, 36 begun (1, or 2 where its main process only ends with it), 40 kind of
-//! the identity, 44 user, 48 the id, as many bytes as it has.
+//! 16 its herd (u64), 24 identity (u64), 32 ending, 36 begun (1, or 2 where its main process only ends with it; from the third
+//! bit on one more than the restarts counted by then, or 0 where that was not said), 40 kind of the identity, 44 user, 48 the id, as many bytes as it has.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -25,7 +25,7 @@ pub(super) const LONGEST_ID: usize = 255;
 
 /// "dherdrun".
 const MAGIC: u64 = u64::from_le_bytes(*b"dherdrun");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const HEADER_MAGIC: usize = 0;
 const HEADER_VERSION: usize = 8;
@@ -46,6 +46,9 @@ const ID: usize = 48;
 /// That a run has begun, and what ends with it.
 const BEGUN_TREE: u32 = 1;
 const BEGUN_MAIN: u32 = 2;
+/// Behind that, in the same word, so that what is said of one run is never taken for another's: the restarts.
+const SCOPE_BITS: u32 = 2;
+const SCOPE: u32 = (1 << SCOPE_BITS) - 1;
 
 /// The first half of a head.
 const TAKEN: u16 = 0x5441;
@@ -83,6 +86,7 @@ pub(super) struct Run {
     pub(super) identity: Option<Identity>,
     pub(super) ended: Option<Ending>,
     pub(super) scope: StopScope,
+    pub(super) restarts: Option<u64>,
 }
 
 /// There is something that nobody stores there.
@@ -209,7 +213,19 @@ impl Cells {
     /// Says what ends with a run, if it is still this record's.
     pub(super) fn rescope(&self, at: usize, run: RunId, scope: StopScope) {
         if self.run(at).is_some_and(|known| known.run == run) {
-            self.set_word(at + BEGUN, if scope == StopScope::Tree { BEGUN_TREE } else { BEGUN_MAIN });
+            let counted = self.word(at + BEGUN) & !SCOPE;
+            self.set_word(at + BEGUN, counted | if scope == StopScope::Tree { BEGUN_TREE } else { BEGUN_MAIN });
+        }
+    }
+
+    /// Says how many restarts were counted when a run was launched, if it is still this record's. Of a thousand million
+    /// nothing is said.
+    pub(super) fn count(&self, at: usize, run: RunId, restarts: u64) {
+        if self.run(at).is_some_and(|known| known.run == run) {
+            let counted =
+                u32::try_from(restarts.saturating_add(1)).ok().filter(|counted| *counted <= u32::MAX >> SCOPE_BITS);
+            let scope = self.word(at + BEGUN) & SCOPE;
+            self.set_word(at + BEGUN, counted.unwrap_or(0) << SCOPE_BITS | scope);
         }
     }
 
@@ -231,7 +247,8 @@ impl Cells {
 
     /// The run of a record, if one has begun.
     pub(super) fn run(&self, at: usize) -> Option<Run> {
-        let scope = match self.word(at + BEGUN) {
+        let begun = self.word(at + BEGUN);
+        let scope = match begun & SCOPE {
             BEGUN_TREE => StopScope::Tree,
             BEGUN_MAIN => StopScope::Main,
             _ => return None,
@@ -243,6 +260,7 @@ impl Cells {
             identity: Identity::from_words(self.word(at + IDENTITY_KIND), self.double(at + IDENTITY)),
             ended: ending_word::from_word(self.word(at + ENDING)),
             scope,
+            restarts: (begun >> SCOPE_BITS).checked_sub(1).map(u64::from),
         })
     }
 

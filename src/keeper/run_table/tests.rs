@@ -122,6 +122,29 @@ fn what_ends_with_a_run_is_found_with_it_and_with_no_other() {
 }
 
 #[test]
+fn what_was_counted_is_found_with_the_run_and_with_no_other() {
+    let desk = Desk::new();
+    let (mut table, _) = desk.open();
+    let place = table.claim(&id("web")).unwrap();
+    let seen = || desk.after_a_kill().records.into_iter().map(|r| (r.run, r.scope, r.restarts)).next();
+    table.begin(&place, run(7), 33);
+    table.rescope(&place, run(7), StopScope::Main);
+    for (restarts, known) in [(0, true), (5, true), ((1 << 30) - 2, true), ((1 << 30) - 1, false), (1 << 40, false)] {
+        table.count(&place, run(7), restarts);
+        assert_eq!(seen(), Some((run(7), StopScope::Main, known.then_some(restarts))), "{restarts}");
+    }
+    table.count(&place, run(7), 5);
+    table.rescope(&place, run(7), StopScope::Tree);
+    assert_eq!(seen(), Some((run(7), StopScope::Tree, Some(5))));
+    table.begin(&place, run(8), 33);
+    table.count(&place, run(7), 6);
+    assert_eq!(seen(), Some((run(8), StopScope::Tree, None)), "nothing of the run before");
+    table.clear(&place);
+    table.count(&place, run(8), 6);
+    assert_eq!(seen(), None, "what is over is not begun again");
+}
+
+#[test]
 fn a_table_is_none_until_all_that_lives_is_in_it() {
     let desk = Desk::new();
     for (what, bytes) in [("none", Vec::new()), ("a damaged one", b"{}\n".to_vec())] {
@@ -273,7 +296,7 @@ fn nothing_that_is_not_of_this_boot_and_version_and_whole_is_trusted() {
     for (what, bytes, expected) in [
         ("another boot", with(24, &[0]), distrusted(Distrust::OtherBoot)),
         ("the other half of the boot id", with(39, &[0]), distrusted(Distrust::OtherBoot)),
-        ("another version", with(8, &[2]), distrusted(Distrust::OtherVersion(2))),
+        ("another version", with(8, &[1]), distrusted(Distrust::OtherVersion(1))),
         ("no magic", with(0, b"D"), distrusted(Distrust::Foreign)),
         ("never finished", with(0, &[0; 8]), unmade()),
         ("empty", Vec::new(), unmade()),

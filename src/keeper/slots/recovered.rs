@@ -26,7 +26,7 @@ impl Slots {
         }
         // What ends with it the herder knows.
         let scope = StopScope::Tree;
-        let record = Record { place, service, run, uid, pid: Some(pid), identity, ended: None, scope };
+        let record = Record { place, service, run, uid, pid: Some(pid), identity, ended: None, scope, restarts: None };
         self.adopt(record, main.map_or(Evidence::Gone, Evidence::Alive));
         Ok(())
     }

@@ -92,6 +92,7 @@ impl Keeper {
             identity: Some(identity),
             ended: None,
             scope: StopScope::Main,
+            restarts: None,
         };
         self.slots.adopt(record, Evidence::Alive(fd));
     }
