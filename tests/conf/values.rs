@@ -178,7 +178,7 @@ fn logs_keys() {
     check(r#""logs":{"format":"timestamped"}"#, |s| Arc::make_mut(&mut s.logs).format = LogFormat::Timestamped);
     check(r#""logs":{"format":"json"}"#, |s| Arc::make_mut(&mut s.logs).format = LogFormat::Json);
     check(r#""logs":{"max_size":"512k"}"#, |s| Arc::make_mut(&mut s.logs).max_size = 512 << 10);
-    check(r#""logs":{"max_size":10485760}"#, |s| Arc::make_mut(&mut s.logs).max_size = 10 << 20);
+    check(r#""logs":{"max_size":1048576}"#, |s| Arc::make_mut(&mut s.logs).max_size = 1 << 20);
     check(r#""logs":{"max_size":"1B"}"#, |s| Arc::make_mut(&mut s.logs).max_size = 1);
     check(r#""logs":{"keep":0}"#, |s| Arc::make_mut(&mut s.logs).keep = 0);
     check(r#""logs":{"max_age":"24h"}"#, |s| Arc::make_mut(&mut s.logs).max_age = Some(seconds(86_400)));

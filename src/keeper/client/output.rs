@@ -186,7 +186,7 @@ impl Client {
     pub(super) fn give_up_later(&self, service: ServiceId, run: RunId) {
         let this = self.clone();
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(LAUNCH_LIMIT).await;
+            tokio::time::sleep_until(tokio::time::Instant::now() + LAUNCH_LIMIT).await;
             if this.outlets.borrow_mut().cancel(&service, run) {
                 let error = LaunchError { stage: Stage::Stdio, errno: libc::ETIMEDOUT };
                 this.report(run, Report::Ended(Ending::NotLaunched(error)));
