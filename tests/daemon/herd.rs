@@ -52,6 +52,14 @@ pub(crate) fn sh(script: &str) -> Value {
     json!({"cmd": "/bin/sh", "args": ["-c", script]})
 }
 
+/// Another file of a program.
+pub(crate) fn copy_of(program: &Path, path: PathBuf) -> PathBuf {
+    // Not by this process: another scenario that forks meanwhile would hold it open for writing (ETXTBSY).
+    assert_eq!(finish(Command::new("cp").arg(program).arg(&path)).code, 0);
+    open_to_others(&path, 0o755);
+    path
+}
+
 /// A conf of a program that runs until it is ended.
 pub(crate) fn sleeper() -> Value {
     json!({"cmd": "sleep", "args": ["100000"]})

@@ -1,15 +1,15 @@
 //! What a keeper makes of a run table that says too little, or nothing at all.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
-use nix::unistd::{Pid, mkfifo};
+use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::herd::{Herd, gone, lives, sh, sleeper};
+use crate::hanging::DeadMount;
+use crate::herd::{Herd, copy_of, gone, lives, sh, sleeper};
 use crate::waiting::within;
 
 /// Where the first record says which process it is, beyond its number.
@@ -37,13 +37,13 @@ fn copies(script: &str) -> Vec<Pid> {
 #[test]
 fn a_launch_of_which_only_the_number_was_written_down_is_not_made_again() {
     let mut herd = Herd::of([]);
-    let log = herd.state().join("logs").join("web").join("current.log");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(log.parent().unwrap()).unwrap();
     // There the child waits, before its program.
-    mkfifo(&log, Mode::S_IRWXU).unwrap();
-    let script = format!("echo up >> up; : {}; while :; do sleep 1000; done", log.display());
-    herd.conf("web", &sh(&script));
+    let slow = copy_of(Path::new("/bin/sh"), herd.work("slow"));
+    let Some(mount) = DeadMount::under(&slow) else { return };
+    let script = format!("echo up >> up; : {}; while :; do sleep 1000; done", herd.path().display());
+    herd.conf("web", &json!({"cmd": slow, "args": ["-c", script]}));
     herd.done("reload");
+    let hangs = mount.opened();
     let path = table(&herd);
     within("a launch", move || {
         while fs::read(&path).unwrap()[IDENTITY_KIND as usize] == 0 {
@@ -54,13 +54,12 @@ fn a_launch_of_which_only_the_number_was_written_down_is_not_made_again() {
     assert_eq!(launched["state"], "starting");
     forge(&herd, IDENTITY_KIND, &[0; 4]);
     herd.kill_keeper();
-    let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&log).unwrap();
+    mount.let_go(&hangs);
     herd.lines("up", 1);
     let found = herd.until_state("web", "running");
     assert_eq!((&found["run"], &found["restarts"]), (&launched["run"], &0.into()), "{}", herd.log());
     assert_eq!(copies(&script), [herd.pid_of("web")]);
     assert_eq!(herd.lines_now("up").len(), 1);
-    drop(reader);
     assert_eq!(herd.end(), Some(0));
 }
 

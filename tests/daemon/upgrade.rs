@@ -12,18 +12,11 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::hanging::DeadMount;
-use crate::herd::{BINARY, Herd, finish, lives, open_to_others, sh, sleeper, with};
+use crate::herd::{BINARY, Herd, copy_of, finish, lives, open_to_others, sh, sleeper, with};
 
 /// Another file with the same program.
 fn copy(herd: &Herd, name: &str) -> PathBuf {
     copy_of(Path::new(BINARY), herd.path().join(name))
-}
-
-fn copy_of(program: &Path, path: PathBuf) -> PathBuf {
-    // Not by this process: another scenario that forks meanwhile would hold it open for writing (ETXTBSY).
-    assert_eq!(finish(Command::new("cp").arg(program).arg(&path)).code, 0);
-    open_to_others(&path, 0o755);
-    path
 }
 
 /// The process of a service, once it has one.
