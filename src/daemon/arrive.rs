@@ -12,7 +12,7 @@ use crate::conf::Places;
 use crate::herder;
 use crate::keeper::{self, Answer, Arrival, Handover, Keeper, Parts, RunTable};
 use crate::model::{Bound, Limit};
-use crate::os::{self, Clock};
+use crate::os::{self, Clock, Witnesses};
 
 /// Looks at a copy of all that the present keeper knows, and says that it would do.
 pub(super) fn preflight(places: &Places) -> Result<ExitCode, StartError> {
@@ -65,6 +65,8 @@ fn begin(places: &Places, detached: bool, arrival: &Rc<Arrival>) -> Result<(Keep
         // Whoever waited for the daemon to answer was told so by the program before.
         on_ready: Box::new(|| ()),
         arrival: Some(Rc::clone(arrival)),
+        // Its children are its own.
+        witnesses: Witnesses::default(),
     };
     let keeper = Keeper::new(parts, || Clock::of_boot().now()).map_err(cannot("begin to keep"))?;
     Ok((keeper, state))

@@ -14,7 +14,7 @@ use super::{StartError, detach, role};
 use crate::conf::{Places, create_directory};
 use crate::front::{self, Access};
 use crate::keeper::{self, Ended, HerderProgram, Keeper, Parts, RunTable};
-use crate::os::{self, Clock, Executable, Shelf};
+use crate::os::{self, Clock, Executable, Shelf, Witnesses};
 
 /// A launch puts other descriptors below.
 pub(super) const LOWEST: i32 = 5;
@@ -50,6 +50,10 @@ pub(super) enum Start {
 
 pub(super) fn keep(places: &Places, detached: bool, start: Start) -> Result<ExitCode, StartError> {
     let since_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    let witnesses = match start {
+        Start::Successor { .. } => Witnesses::inherited(keeper::WITNESSES),
+        Start::Fresh => Witnesses::default(),
+    };
     let confs = places.config_dir.display();
     let made = create_directory(&places.config_dir)
         .map_err(|source| StartError::Io { what: format!("make {confs}"), source })?;
@@ -95,6 +99,7 @@ pub(super) fn keep(places: &Places, detached: bool, start: Start) -> Result<Exit
             }
         }),
         arrival: None,
+        witnesses,
     };
     let keeper = Keeper::new(keeper, || Clock::of_boot().now()).map_err(cannot("begin to keep"))?;
     if made {

@@ -59,7 +59,7 @@ fn decide(places: &Places, line: OwnedFd, listener: UnixListener, detached: bool
         Err(LineError::Gone | LineError::Read(_)) => {
             log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
             let gone = std::fs::read_to_string(places.state_dir.join("lock")).unwrap_or_default();
-            let error = succeed(gone.trim().parse().unwrap_or_default(), false);
+            let error = succeed(gone.trim().parse().unwrap_or_default(), false, &[]);
             return Err(io_error("become the keeper".to_owned(), error));
         }
         heard => heard?,
@@ -217,7 +217,7 @@ async fn pass_on(
                 keeper.flush();
                 // An error is a herder that panicked: then nobody knows.
                 let ending = herder.send(Survey).await.is_ok_and(|overview| overview.ending);
-                return succeed(pid, ending);
+                return succeed(pid, ending, &keeper.witnesses());
             }
         }
     }

@@ -2,18 +2,19 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::keeper;
 use crate::os::{self, Executable};
 
 /// Puts a keeper in the place of this process, and of the one that has gone. It finds what lives by the run table, as any
-/// keeper does. Comes back only with the reason why not.
+/// keeper does, and by the witnesses how those ended that have ended meanwhile. Comes back only with the reason why not.
 ///
 /// A herd that was being stopped goes on being stopped.
 ///
 /// Where systemd made the keeper it makes the next one, too, and would not know of this one.
-pub(super) fn succeed(gone: u32, ending: bool) -> io::Error {
+pub(super) fn succeed(gone: u32, ending: bool, witnesses: &[RawFd]) -> io::Error {
     let of_systemd = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == gone.to_string());
     if of_systemd {
         return io::Error::other("systemd starts the next one");
@@ -24,12 +25,8 @@ pub(super) fn succeed(gone: u32, ending: bool) -> io::Error {
     };
     let role = |word: OsString| if word == "--herder" { "--successor".into() } else { word };
     let argv = std::env::args_os().map(role).chain(ending.then(|| "--ending".into()));
-    os::become_role(
-        &executable,
-        &texts(argv),
-        &environment(),
-        &[keeper::LISTENER, keeper::LOCK, keeper::SHELF[0], keeper::SHELF[1]],
-    )
+    let given = [keeper::LISTENER, keeper::LOCK, keeper::SHELF[0], keeper::SHELF[1]];
+    os::become_role(&executable, &texts(argv), &environment(), &[&given, witnesses].concat())
 }
 
 /// What came from the system has no NUL in it.

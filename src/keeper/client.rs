@@ -1,33 +1,34 @@
 //! The herder's end of the line: a spawner whose processes are the keeper's.
 
+mod desk;
 mod output;
 #[cfg(test)]
 mod tests;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{self, Read};
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 use super::frames;
-use super::handover::Outcome;
 use super::heritage;
+use super::inherit::{Inheritance, Inherited, Line};
+use super::notes::Notes;
+use super::wire::{self, Act, Incoming, Outgoing, Request, Tell};
+use desk::{Desk, Known, Listener};
 use output::Outlets;
 
-use super::inherit::{Inheritance, Inherited, Line};
-use super::notes::{Notes, Text};
-use super::wire::{self, Act, Incoming, Outgoing, Request, Step, Tell};
 use crate::bus::Happening;
 use crate::logs::{Pump, Word};
 use crate::model::{Ending, LaunchError, Net, Origin, RunId, ServiceId, ServiceSpec, Signal, Stage, StopScope};
-use crate::os::FIRST_GIVEN;
+use crate::os::{FIRST_GIVEN, Witness};
 use crate::process::{Kept, Launch, Logged, Memo, Report, Reports, Spawner, Whom};
 
 /// How long is waited for the journal of notes.
@@ -40,6 +41,8 @@ pub(crate) const LISTENER: i32 = FIRST_GIVEN + 1;
 pub(crate) const LOCK: i32 = FIRST_GIVEN + 2;
 /// Where it finds both ends of the shelf.
 pub(crate) const SHELF: [i32; 2] = [FIRST_GIVEN + 3, FIRST_GIVEN + 4];
+/// From this number on it holds processes, when it becomes a keeper.
+pub(crate) const WITNESSES: i32 = FIRST_GIVEN + 5;
 
 /// What somebody asked of the daemon by a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,36 +69,6 @@ pub(crate) struct Client {
     outlets: Rc<RefCell<Outlets>>,
 }
 
-/// What is said and heard.
-struct Desk {
-    outgoing: Outgoing,
-    /// The step that is being put together.
-    step: Option<Step>,
-    /// Frames that were heard, and how many of them the keeper knows to be heard.
-    heard: u64,
-    said_heard: u64,
-    runs: HashMap<RunId, Known>,
-    /// The journal; none where it can't be written, which is told at the start.
-    notes: Option<Notes>,
-    /// What the journal is still to be given: to wake its thread takes time, which the services need first.
-    unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
-    /// How the last upgrade went, and whoever waits for the next one.
-    upgraded: Option<Outcome>,
-    upgrading: Option<oneshot::Sender<Outcome>>,
-}
-
-/// A run whose end is not acknowledged.
-struct Known {
-    service: ServiceId,
-    listener: Listener,
-}
-
-enum Listener {
-    /// What it has not been told is kept until somebody listens.
-    Nobody(Vec<Report>),
-    Somebody(Reports),
-}
-
 impl Client {
     /// A spawner on the current thread, and what is asked of the daemon by way of its keeper.
     ///
@@ -115,7 +88,7 @@ impl Client {
         let stream = Rc::new(UnixStream::from_std(stream)?);
         let known = |service: &Inherited| {
             let service = service.service.clone();
-            move |run: &RunId| (*run, Known { service: service.clone(), listener: Listener::Nobody(Vec::new()) })
+            move |run: &RunId| (*run, Known::new(service.clone(), Listener::Nobody(Vec::new())))
         };
         let services = &inheritance.services;
         let desk = Desk {
@@ -174,6 +147,12 @@ impl Client {
         {
             log::error!("what the services do is not all written: {error}");
         }
+    }
+
+    /// The descriptors by which the next keeper can tell how runs ended that nobody has heard of. To be left open over the exec
+    /// that makes a keeper of this process.
+    pub(crate) fn witnesses(&self) -> Vec<RawFd> {
+        self.desk.borrow().runs.values().filter_map(|known| known.witness.as_ref()).map(Witness::number).collect()
     }
 
     /// The herd has ended, and so shall the keeper. Comes back once that is said.
@@ -284,9 +263,16 @@ impl Client {
         {
             self.outlets.borrow_mut().ended(&service, ending);
         }
-        let listener = match self.desk.borrow_mut().runs.get_mut(&run).map(|known| &mut known.listener) {
-            Some(Listener::Somebody(listener)) => Reports::clone(listener),
-            Some(Listener::Nobody(reports)) => return reports.push(report),
+        let listener = match self.desk.borrow_mut().runs.get_mut(&run) {
+            Some(known) => {
+                if let Report::Launched { pid } = report {
+                    known.witness = Witness::of(pid);
+                }
+                match &mut known.listener {
+                    Listener::Somebody(listener) => Reports::clone(listener),
+                    Listener::Nobody(reports) => return reports.push(report),
+                }
+            }
             None => return,
         };
         // It may call back, so nothing is borrowed here.
@@ -366,7 +352,7 @@ impl Spawner for Client {
 
     fn launch(&self, launch: Launch, reports: Reports) {
         let (run, service) = (launch.run, launch.service.clone());
-        let known = Known { service: service.clone(), listener: Listener::Somebody(Reports::clone(&reports)) };
+        let known = Known::new(service.clone(), Listener::Somebody(Reports::clone(&reports)));
         self.desk.borrow_mut().runs.insert(run, known);
         let launch = self.outlets.borrow_mut().direct(launch);
         match launch {
@@ -425,52 +411,6 @@ impl Spawner for Client {
 
     fn examine(&self, run: RunId) {
         self.act(run, Act::Examine(run.into()));
-    }
-}
-
-impl Desk {
-    /// Writes as much of what is whole as there is room for.
-    fn send(&mut self, stream: &UnixStream) {
-        while !self.outgoing.unsent().is_empty() {
-            match stream.try_write(self.outgoing.unsent()) {
-                Ok(count) => self.outgoing.sent(count),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
-                // Nobody hears any more, which the line's end will tell. As long as there were something to say, a line
-                // that is always ready to refuse it would keep everybody from hearing that.
-                Err(_) => self.outgoing = Outgoing::default(),
-            }
-        }
-    }
-
-    /// The step of a service that is being put together: what its actor does without awaiting anything belongs together,
-    /// and begins with what is to be remembered.
-    fn step(&mut self, service: &ServiceId) -> &mut Step {
-        if self.step.as_ref().is_some_and(|step| step.service != service.as_str()) {
-            self.close();
-        }
-        self.step.get_or_insert_with(|| Step { service: service.to_string(), ..Step::default() })
-    }
-
-    /// A new step of a service.
-    fn open(&mut self, service: &ServiceId) -> &mut Step {
-        self.close();
-        self.step(service)
-    }
-
-    /// The step is whole.
-    fn close(&mut self) {
-        if let Some(step) = self.step.take() {
-            self.outgoing.push(&Request::Step(step));
-        }
-    }
-
-    /// Gives the journal what there is for it.
-    fn write_down(&mut self) {
-        for (service, note, text) in std::mem::take(&mut self.unwritten) {
-            if let Some(notes) = &self.notes {
-                notes.put(service, note, Some(text));
-            }
-        }
     }
 }
 

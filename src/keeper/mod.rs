@@ -33,7 +33,7 @@ mod trees;
 mod watch;
 mod wire;
 
-pub(crate) use client::{Client, LISTENER, LOCK, SHELF, Wish};
+pub(crate) use client::{Client, LISTENER, LOCK, SHELF, WITNESSES, Wish};
 pub(crate) use handover::{BadHandover, Handover, Outcome};
 pub(crate) use herder::HerderProgram;
 pub(crate) use inherit::{Inheritance, Inherited, Line, LineError, inherit};

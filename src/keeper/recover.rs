@@ -61,7 +61,7 @@ struct Family {
 pub(super) fn look(herd: u64, journal: &Path) -> io::Result<Vec<Lost>> {
     let own = nix::unistd::getuid();
     // Services of root's are of any user.
-    let found = strays(herd, |_, uid| own.is_root() || uid == own.as_raw())?;
+    let found = strays(herd, |_| true, |_, uid| own.is_root() || uid == own.as_raw())?;
     let mut bearers = Vec::new();
     for Stray { run, kin } in &found {
         if let (Some(facts), Some(uid)) = (kin.facts()?, kin.real_uid()?) {

@@ -24,7 +24,7 @@ use super::trees::Trees;
 use super::watch::{self, Due, Watch};
 use super::wire::{Request, Welcome};
 use crate::model::Moment;
-use crate::os::{self, Epoll, Events, Shelf, Signals};
+use crate::os::{self, Epoll, Events, Shelf, Signals, Witnesses};
 use crate::process::LAUNCH_LIMIT;
 use crate::process::children::{EndBy, Table};
 
@@ -66,6 +66,8 @@ pub(crate) struct Parts {
     pub(crate) on_ready: Box<dyn FnOnce()>,
     /// What the program left that this one has taken the place of.
     pub(crate) arrival: Option<Rc<Arrival>>,
+    /// What the herder held of the runs of an earlier keeper whose place this one has taken.
+    pub(crate) witnesses: Witnesses,
 }
 
 /// The process that owns the services' processes.
@@ -141,6 +143,7 @@ impl Keeper {
             ending,
             on_ready,
             arrival,
+            witnesses,
         } = parts;
         let beginning = Welcome {
             pid: std::process::id(),
@@ -158,7 +161,7 @@ impl Keeper {
         let mut slots = Slots::new(table, records.0, trees, Rc::clone(&lock), next_run);
         match &arrival {
             Some(arrival) => arrival.unpack(&mut slots, records.1)?,
-            None => take_over(records.1, &mut slots, herd, lock.as_fd())?,
+            None => take_over(records.1, &mut slots, herd, lock.as_fd(), &witnesses)?,
         }
         Ok(Self {
             upgraded: arrival.as_deref().map(Arrival::outcome),

@@ -115,6 +115,10 @@ impl Slots {
             slot.oom_kills = if in_leaf { self.trees.leaves.oom_kills(&id) } else { 0 };
         }
         if let Some(ending) = ending {
+            if let Some(place) = self.slots.get(&service).and_then(|slot| slot.place.as_ref()) {
+                // A later keeper may have no witness of it.
+                self.records.ended(place, ending);
+            }
             self.table.bury(run, scope, ending);
             if pid.is_some() {
                 // Nobody has looked for what it left, or the last one did not come to the end of it.

@@ -107,6 +107,7 @@ impl Strays {
 
     fn look(&self) -> io::Result<Vec<Stray>> {
         let own = nix::unistd::getuid().as_raw();
-        strays(self.herd, |run, uid| self.sought.get(&run).is_some_and(|sought| uid == own || uid == sought.uid))
+        let sought = |run, uid| self.sought.get(&run).is_some_and(|sought| uid == own || uid == sought.uid);
+        strays(self.herd, |run| self.sought.contains_key(&run), sought)
     }
 }

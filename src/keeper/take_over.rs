@@ -9,15 +9,22 @@ use super::recover::{self, Lost};
 use super::run_table::{Distrust, Found, Record};
 use super::slots::Slots;
 use crate::model::Signal;
-use crate::os::Process;
+use crate::os::{Process, Witnesses};
 
 /// The number of the first run of a herd: as long as that is free, none has been.
 const FIRST_RUN: u64 = 1;
 /// How long processes may take to be executed before nothing more is made of them.
 const EXEC_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Takes over what an earlier keeper of the herd left. The lock is that of the state directory.
-pub(super) fn take_over(found: Found, slots: &mut Slots, herd: u64, lock: BorrowedFd<'_>) -> io::Result<()> {
+/// Takes over what an earlier keeper of the herd left. The lock is that of the state directory; the witnesses are of those
+/// that lived when it went.
+pub(super) fn take_over(
+    found: Found,
+    slots: &mut Slots,
+    herd: u64,
+    lock: BorrowedFd<'_>,
+    witnesses: &Witnesses,
+) -> io::Result<()> {
     match found.distrusted {
         // As after every start of the machine: nothing of it can be left.
         Some(why @ Distrust::OtherBoot) => log::info!("nothing is left of an earlier daemon's run table: {why}"),
@@ -36,7 +43,10 @@ pub(super) fn take_over(found: Found, slots: &mut Slots, herd: u64, lock: Borrow
     }
     let until = Instant::now() + EXEC_PATIENCE;
     for record in found.records {
-        let evidence = settled(&record, lock, until)?;
+        let mut evidence = settled(&record, lock, until)?;
+        if let (Evidence::Gone, Some(ending)) = (&evidence, record.identity.and_then(|id| witnesses.ending(id))) {
+            evidence = Evidence::Ended(ending);
+        }
         if let Evidence::Alive(_) = evidence {
             log::info!("{}: {:?} lives on, pid {}", record.service, record.run, record.pid.unwrap_or_default());
         }

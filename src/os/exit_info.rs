@@ -1,8 +1,12 @@
-//! How a process ended that is no child of ours, as the kernel remembers it (`PIDFD_GET_INFO` in linux/pidfd.h).
+//! How a process ended that is no child of ours. As long as nobody has reaped it, its line in `/proc` says so; after that
+//! the kernel remembers it for whoever holds a descriptor (`PIDFD_GET_INFO` in linux/pidfd.h).
 #![expect(unsafe_code, reason = "an ioctl(2) with a buffer")]
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::identity::is_there;
+use super::stat::Stat;
 use crate::model::{Ending, Signal};
 
 /// `struct pidfd_info` in its first size (Linux 6.13), which later kernels still take.
@@ -33,6 +37,18 @@ pub(crate) fn exit_of(pidfd: BorrowedFd<'_>) -> Option<Ending> {
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), GET_INFO as libc::Ioctl, &raw mut info) };
     // Kernels that do not know what was asked for answer without it.
     (result == 0 && info.mask & EXIT != 0).then(|| ending(info.exit_code))
+}
+
+/// How a process ended that had this number, and that nobody has reaped; `None` where somebody has, or where we may not know.
+pub(super) fn exit_of_zombie(pid: i32, pidfd: BorrowedFd<'_>) -> Option<Ending> {
+    // Of a zombie there is no such link, which the kernel tells only whoever may trace it: the others would read a zero.
+    let link = std::fs::read_link(format!("/proc/{pid}/cwd")).err()?;
+    if link.kind() != io::ErrorKind::NotFound {
+        return None;
+    }
+    let status = Stat::read(pid).ok()??.exit_status()?;
+    // The line was that of the descriptor's process if that one still has the number.
+    is_there(pidfd).then(|| ending(status))
 }
 
 /// What a status of wait(2) says.
@@ -87,12 +103,15 @@ mod tests {
         ] {
             let mut child = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap();
             let pidfd = open(child.id().cast_signed()).unwrap().unwrap();
-            assert_eq!(exit_of(pidfd.as_fd()), None, "it lives");
+            let pid = child.id().cast_signed();
+            assert_eq!(exit_of(pidfd.as_fd()).or(exit_of_zombie(pid, pidfd.as_fd())), None, "it lives");
             drop(child.stdin.take());
             let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
             poll(&mut ended, PollTimeout::NONE).unwrap();
             assert_eq!(exit_of(pidfd.as_fd()), None, "nobody has reaped it");
+            assert_eq!(exit_of_zombie(pid, pidfd.as_fd()), Some(expected));
             child.wait().unwrap();
+            assert_eq!(exit_of_zombie(pid, pidfd.as_fd()), None, "somebody has reaped it");
             let told = exit_of(pidfd.as_fd());
             if told.is_none() && !knows_exits() {
                 eprintln!("not tested: ends that the kernel remembers, before Linux 6.15");

@@ -110,7 +110,7 @@ pub(crate) fn boot_id() -> io::Result<[u8; 16]> {
 }
 
 /// The inode number of a pidfd; `None` before Linux 6.9, where it means nothing.
-fn inode(pidfd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+pub(super) fn inode(pidfd: BorrowedFd<'_>) -> io::Result<Option<u64>> {
     if fstatfs(pidfd)?.filesystem_type() != PIDFS {
         return Ok(None);
     }

@@ -36,6 +36,7 @@ mod stock;
 pub(crate) mod terminal;
 pub(crate) mod tree;
 mod unfinished;
+mod witness;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use aside::{LAUNCHES, OWN, aside};
@@ -61,3 +62,4 @@ pub(crate) use signals::{
 };
 pub(crate) use stock::Stock;
 pub(crate) use unfinished::{Claim, claim_of};
+pub(crate) use witness::{Witness, Witnesses};

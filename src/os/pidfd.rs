@@ -14,7 +14,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
-use super::exit_info::exit_of;
+use super::exit_info::{exit_of, exit_of_zombie};
 use super::identity::Identity;
 use super::stat::{Stat, real_uid};
 use crate::model::{Ending, Signal, StopScope};
@@ -135,7 +135,7 @@ impl Process {
     /// else's.
     pub(crate) fn end(self, scope: StopScope, noted: impl FnOnce(Ending)) -> Result<(Ending, Option<Remains>), Self> {
         if let (true, Some(fd)) = (self.foreign, &self.fd) {
-            let ending = end_of_foreign(fd.as_fd(), scope);
+            let ending = end_of_foreign(self.pid, fd.as_fd(), scope);
             noted(ending);
             return Ok((ending, None));
         }
@@ -160,7 +160,7 @@ impl Process {
 
     /// Whether it is somebody else's, and how it ended is not known yet.
     pub(crate) fn is_fading(&self) -> bool {
-        self.foreign && self.fd.as_ref().is_none_or(|fd| exit_of(fd.as_fd()).is_none())
+        self.foreign && self.fd.as_ref().is_none_or(|fd| exit_of_foreign(self.pid, fd.as_fd()).is_none())
     }
 
     /// Whether it has ended, or is no child of ours (any more).
@@ -243,11 +243,17 @@ impl Process {
 }
 
 /// How somebody else's child ended, where the kernel says so; what is left of its group is killed where that belongs to it.
-fn end_of_foreign(fd: BorrowedFd<'_>, scope: StopScope) -> Ending {
+fn end_of_foreign(pid: i32, fd: BorrowedFd<'_>, scope: StopScope) -> Ending {
+    let ending = exit_of_foreign(pid, fd);
     if scope == StopScope::Tree {
         send_to_group(fd, Signal::KILL);
     }
-    exit_of(fd).unwrap_or(Ending::Lost)
+    // It may have been reaped since.
+    ending.or_else(|| exit_of(fd)).unwrap_or(Ending::Lost)
+}
+
+fn exit_of_foreign(pid: i32, fd: BorrowedFd<'_>) -> Option<Ending> {
+    exit_of_zombie(pid, fd).or_else(|| exit_of(fd))
 }
 
 /// Sends a signal to the group that has the number of this process. The kernel gives the number to nobody else as long as

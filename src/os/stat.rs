@@ -30,6 +30,7 @@ const SESSION: usize = 6;
 const START_TIME: usize = 22;
 const VIRTUAL_SIZE: usize = 23;
 const ENVIRONMENT_END: usize = 51;
+const EXIT_STATUS: usize = 52;
 
 impl Stat {
     /// The line of the process that has this number now; `None` where nobody has it.
@@ -59,6 +60,11 @@ impl Stat {
             session: self.field(SESSION)?,
             began: self.start_time()?,
         })
+    }
+
+    /// How a zombie ended, in the form of wait(2). Who may not trace the process reads a zero.
+    pub(super) fn exit_status(&self) -> Option<i32> {
+        self.field(EXIT_STATUS).filter(|_| self.state() == Some('Z'))
     }
 
     /// When it started, in clock ticks after boot.

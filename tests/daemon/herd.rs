@@ -298,6 +298,11 @@ impl Herd {
     pub(crate) fn kill_keeper(&mut self) {
         let herder = self.herder();
         self.signal(Signal::SIGKILL);
+        self.succeeded(herder);
+    }
+
+    /// Waits until the keeper has ended and this herder has taken its place.
+    pub(crate) fn succeeded(&mut self, herder: Pid) {
         assert_eq!(self.ended(), None);
         let (end, ended) = channel();
         self.daemon = Some(Running { pid: herder, ended });

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::exits::pause;
 use crate::herd::{Herd, finish, gone, is_there, lives, sh, sleeper, with};
 
 /// Whose death is survived.
@@ -39,15 +40,6 @@ fn survive(herd: &mut Herd, dead: Dead) {
             herd.kill_all();
             herd.start();
         }
-    }
-}
-
-/// Stops the keeper with SIGSTOP: it hears of nothing until it goes on.
-fn pause(herd: &Herd) {
-    herd.signal(Signal::SIGSTOP);
-    let stat = format!("/proc/{}/stat", herd.pid());
-    while !fs::read_to_string(&stat).unwrap().contains(") T ") {
-        std::thread::yield_now();
     }
 }
 
@@ -220,91 +212,6 @@ fn a_service_with_a_broken_conf_comes_back_from_its_last_good_text() {
         herd.until("web", "came back", |web| web["restarts"] == 2 && web["state"] == "running");
         assert_eq!(herd.lines("runs", 3).len(), 3);
     }
-}
-
-#[test]
-fn an_exit_that_nobody_decides_about_is_learnt_with_its_code() {
-    let once = |end: &str| with(sh(&format!("read line < {end}; exit 7")), json!({"restart": "never"}));
-    let mut herd = Herd::new();
-    let fifos = ["paused", "dying"].map(|end| herd.fifo(end));
-    herd.conf("paused", &once("paused"));
-    herd.conf("dying", &once("dying"));
-    herd.start();
-    for id in ["paused", "dying"] {
-        herd.until_state(id, "running");
-    }
-    // The keeper learns of both ends at once.
-    let herder = herd.herder();
-    let pid = herd.pid_of("paused");
-    pause(&herd);
-    fs::write(&fifos[0], "now\n").unwrap();
-    gone(pid);
-    kill(herder, Signal::SIGKILL).unwrap();
-    herd.signal(Signal::SIGCONT);
-    let exit = herd.until_state("paused", "exited")["last_exit"].clone();
-    assert_eq!((&exit["code"], &exit["cause"]), (&json!(7), &json!("exit-code")));
-
-    // The herder has heard of nothing when it is killed, for it is stopped.
-    herd.until_replaced(herder);
-    let herder = herd.herder();
-    let pid = herd.pid_of("dying");
-    kill(herder, Signal::SIGSTOP).unwrap();
-    fs::write(&fifos[1], "now\n").unwrap();
-    gone(pid);
-    kill(herder, Signal::SIGKILL).unwrap();
-    let exit = herd.until_state("dying", "exited")["last_exit"].clone();
-    assert_eq!((&exit["code"], &exit["cause"]), (&json!(7), &json!("exit-code")));
-}
-
-#[test]
-fn an_exit_that_the_keeper_learnt_outlives_the_keeper() {
-    let mut herd = Herd::new();
-    let fifo = herd.fifo("end");
-    herd.conf("web", &with(sh("read line < end; exit 7"), json!({"restart": "never"})));
-    herd.start();
-    herd.until_state("web", "running");
-    let (herder, pid) = (herd.herder(), herd.pid_of("web"));
-    kill(herder, Signal::SIGSTOP).unwrap();
-    fs::write(fifo, "now\n").unwrap();
-    gone(pid);
-    // It has no number any more once it is reaped, and its end is in the table before.
-    while fs::exists(format!("/proc/{pid}")).unwrap() {
-        std::thread::yield_now();
-    }
-    herd.kill_all();
-    herd.start();
-    let exit = herd.until_state("web", "exited")["last_exit"].clone();
-    assert_eq!((&exit["code"], &exit["cause"]), (&json!(7), &json!("exit-code")));
-}
-
-#[test]
-fn an_exit_after_both_were_dead_is_noticed_and_one_in_between_is_lost() {
-    let mut herd = Herd::new();
-    let fifo = herd.fifo("end");
-    herd.conf("later", &with(sh("read line < end; exit 7"), json!({"restart": "never"})));
-    herd.conf("between", &with(sleeper(), json!({"restart": "never"})));
-    herd.conf("back", &sleeper());
-    herd.start();
-    for id in ["later", "between", "back"] {
-        herd.until_state(id, "running");
-    }
-    let later = herd.pid_of("later");
-    let dying = ["between", "back"].map(|id| herd.pid_of(id));
-    herd.kill_all();
-    for pid in dying {
-        kill(pid, Signal::SIGKILL).unwrap();
-        gone(pid);
-    }
-    herd.start();
-    let exit = herd.until_state("between", "exited")["last_exit"].clone();
-    assert_eq!(exit["cause"], "lost");
-    herd.until("back", "came back", |back| back["restarts"] == 1 && back["state"] == "running");
-    assert_eq!(herd.pid_of("later"), later);
-    fs::write(fifo, "now\n").unwrap();
-    let exit = herd.until_state("later", "exited")["last_exit"].clone();
-    // Whose child it is now has to reap it before the kernel tells, from Linux 6.15 on.
-    let told = exit["cause"] == "exit-code" && exit["code"] == 7;
-    assert!(told || exit["cause"] == "lost", "{exit}");
 }
 
 #[test]

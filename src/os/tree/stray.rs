@@ -1,8 +1,7 @@
 //! What belongs to a run and descends from no process that is known any more: it left its parents while an earlier keeper
 //! lived, and became init's child when that one was killed.
 //!
-//! It is found by looking at every process there is, which takes 50 µs for each, so that nobody does so for a run of their
-//! own. Nothing but its mark says whose it is, and so that has to say it beyond doubt: where both marks are there, they
+//! It is found by looking at every process there is, so that nobody does so for a run of their own. Nothing but its mark says whose it is, and so that has to say it beyond doubt: where both marks are there, they
 //! agree; the user is one of the run's; and it is no daemon of this program that was started within the run, nor anything
 //! below one. Such a daemon has services of its own, which may bear the outer mark, too: a limit is never raised again.
 //!
@@ -35,15 +34,21 @@ pub(crate) struct Stray {
     pub(crate) kin: Kin,
 }
 
-/// All processes of the runs of this herd that are sought, each said with the real user of the process.
+/// All processes of the runs of this herd that are sought, each said with the real user of the process. Of a run that may not
+/// be one of those nothing is looked at but its mark.
 ///
 /// # Errors
 /// There is no `/proc` to look with, or there are not enough descriptors.
-pub(crate) fn strays(herd: u64, sought: impl Fn(RunId, u32) -> bool) -> io::Result<Vec<Stray>> {
+pub(crate) fn strays(
+    herd: u64,
+    may_be: impl Fn(RunId) -> bool,
+    sought: impl Fn(RunId, u32) -> bool,
+) -> io::Result<Vec<Stray>> {
     let mut strays = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if locks(pid, herd)? == Locks::Unlimited {
+        let limit = locks(pid, herd)?;
+        if limit == Locks::Unlimited || matches!(limit, Locks::Mark(run) if !may_be(run)) {
             continue;
         }
         match Kin::open(pid) {

@@ -200,7 +200,7 @@ fn a_stray_is_whose_marks_leave_no_doubt() {
         let env: Vec<_> = env.iter().map(String::as_str).collect();
         let mut shell = Shell::run("echo main $$; exec sleep 60", &env, limits, None).unwrap();
         let main = shell.number("main");
-        let found = strays(run.herd, |run, uid| (run, uid) == sought).unwrap();
+        let found = strays(run.herd, |_| true, |run, uid| (run, uid) == sought).unwrap();
         let found = match &*found {
             [] => false,
             [stray] => stray.run == run && stray.kin.pid() == main,
@@ -208,7 +208,7 @@ fn a_stray_is_whose_marks_leave_no_doubt() {
         };
         shell.process.signal(Signal::KILL).unwrap();
         wait(shell.process.fd().unwrap(), PollFlags::POLLIN);
-        let left = strays(run.herd, |_, _| true).unwrap();
+        let left = strays(run.herd, |_| true, |_, _| true).unwrap();
         assert!(left.is_empty(), "it has ended, though nobody has reaped it: {left:?}");
         Shell::reap(shell.process);
         found
@@ -233,7 +233,7 @@ fn a_stray_and_what_descends_from_it_is_killed() {
     let Some(mark) = limit_mark(run) else { return eprintln!("not tried: this process may not set the limit") };
     let mut shell = Shell::run(ESCAPING, &[], vec![(Resource::Locks, mark)], None).unwrap();
     let [main, child, middle, deep] = ["main", "child", "middle", "deep"].map(|word| shell.number(word));
-    let look = || strays(run.herd, |of, _| of == run).unwrap().into_iter().map(|stray| stray.kin);
+    let look = || strays(run.herd, |of| of == run, |of, _| of == run).unwrap().into_iter().map(|stray| stray.kin);
     let mut found: Vec<_> = look().map(|kin| kin.pid()).collect();
     found.sort_unstable();
     let mut expected = [main, child, middle, deep];

@@ -1,0 +1,98 @@
+//! What a herder has to say to its keeper, has heard of it, and has to write down.
+
+use std::collections::HashMap;
+use std::io;
+
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+
+use super::super::handover::Outcome;
+use super::super::notes::{Notes, Text};
+use super::super::wire::{Outgoing, Request, Step};
+use crate::model::{RunId, ServiceId};
+use crate::os::Witness;
+use crate::process::{Report, Reports};
+
+/// What is said and heard.
+pub(super) struct Desk {
+    pub(super) outgoing: Outgoing,
+    /// The step that is being put together.
+    pub(super) step: Option<Step>,
+    /// Frames that were heard, and how many of them the keeper knows to be heard.
+    pub(super) heard: u64,
+    pub(super) said_heard: u64,
+    pub(super) runs: HashMap<RunId, Known>,
+    /// The journal; none where it can't be written, which is told at the start.
+    pub(super) notes: Option<Notes>,
+    /// What the journal is still to be given: to wake its thread takes time, which the services need first.
+    pub(super) unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
+    /// How the last upgrade went, and whoever waits for the next one.
+    pub(super) upgraded: Option<Outcome>,
+    pub(super) upgrading: Option<oneshot::Sender<Outcome>>,
+}
+
+/// A run whose end is not acknowledged.
+pub(super) struct Known {
+    pub(super) service: ServiceId,
+    pub(super) listener: Listener,
+    /// Its process, for the case that the keeper goes.
+    pub(super) witness: Option<Witness>,
+}
+
+impl Known {
+    pub(super) fn new(service: ServiceId, listener: Listener) -> Self {
+        Self { service, listener, witness: None }
+    }
+}
+
+pub(super) enum Listener {
+    /// What it has not been told is kept until somebody listens.
+    Nobody(Vec<Report>),
+    Somebody(Reports),
+}
+
+impl Desk {
+    /// Writes as much of what is whole as there is room for.
+    pub(super) fn send(&mut self, stream: &UnixStream) {
+        while !self.outgoing.unsent().is_empty() {
+            match stream.try_write(self.outgoing.unsent()) {
+                Ok(count) => self.outgoing.sent(count),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
+                // Nobody hears any more, which the line's end will tell. As long as there were something to say, a line
+                // that is always ready to refuse it would keep everybody from hearing that.
+                Err(_) => self.outgoing = Outgoing::default(),
+            }
+        }
+    }
+
+    /// The step of a service that is being put together: what its actor does without awaiting anything belongs together,
+    /// and begins with what is to be remembered.
+    pub(super) fn step(&mut self, service: &ServiceId) -> &mut Step {
+        if self.step.as_ref().is_some_and(|step| step.service != service.as_str()) {
+            self.close();
+        }
+        self.step.get_or_insert_with(|| Step { service: service.to_string(), ..Step::default() })
+    }
+
+    /// A new step of a service.
+    pub(super) fn open(&mut self, service: &ServiceId) -> &mut Step {
+        self.close();
+        self.step(service)
+    }
+
+    /// The step is whole.
+    pub(super) fn close(&mut self) {
+        if let Some(step) = self.step.take() {
+            self.outgoing.push(&Request::Step(step));
+        }
+    }
+
+    /// Gives the journal what there is for it.
+    pub(super) fn write_down(&mut self) {
+        for (service, note, text) in std::mem::take(&mut self.unwritten) {
+            if let Some(notes) = &self.notes {
+                notes.put(service, note, Some(text));
+            }
+        }
+    }
+}
