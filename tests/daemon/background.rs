@@ -1,12 +1,14 @@
 //! `run --detach`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::herd::{BINARY, Herd, finish, is_there, lives, open_to_others, sleeper};
+use crate::waiting::within;
 
 /// Ends the daemon in the background, whatever became of the scenario.
 struct Ends<'h>(&'h Herd);
@@ -70,4 +72,30 @@ fn one_whose_herder_cannot_begin_says_so_and_is_exit_1() {
     let done = finish(&mut command);
     assert_eq!((done.code, done.out.as_str()), (1, ""));
     assert_eq!(done.err, "daemonherder: cannot execute its own program for its herder (code 127)\n");
+}
+
+/// What is left of a daemon that was killed: somebody has its lock, and nobody answers.
+#[test]
+fn a_lock_without_anybody_who_answers_is_waited_for() {
+    let herd = Herd::new();
+    herd.conf("web", &sleeper());
+    let ends = Ends(&herd);
+    assert_eq!(herd.run("run --detach").code, 0);
+    herd.done("shutdown --leave-services");
+    let lock = fs::File::open(herd.state().join("lock")).unwrap();
+    lock.try_lock().unwrap();
+    let begun = herd.begin("run --detach");
+    // It has tried once: from then on it waits for the lock, as the list of those who do says.
+    let inode = lock.metadata().unwrap().ino().to_string();
+    let waits = move |line: &str| line.contains("->") && line.split([':', ' ']).any(|word| word == inode);
+    within("waiting for the lock", move || {
+        while !fs::read_to_string("/proc/locks").unwrap().lines().any(&waits) {
+            std::thread::yield_now();
+        }
+    });
+    lock.unlock().unwrap();
+    let begun = begun.end();
+    assert_eq!((begun.code, begun.out.as_str(), begun.err.as_str()), (0, "", ""));
+    assert_eq!(herd.document()["services"][0]["id"], "web");
+    drop(ends);
 }

@@ -39,6 +39,7 @@ fn survive(herd: &mut Herd, dead: Dead) {
         Dead::Both => {
             herd.kill_all();
             herd.start();
+            herd.document();
         }
     }
 }
