@@ -99,6 +99,8 @@ impl Client {
             runs: services.iter().flat_map(|service| service.runs.iter().map(known(service))).collect(),
             notes,
             unwritten: Vec::new(),
+            spent: Vec::new(),
+            ending: false,
             upgraded: inheritance.upgraded.clone(),
             upgrading: None,
         };
@@ -296,6 +298,7 @@ impl Client {
             std::thread::yield_now();
         }
         desk.write_down();
+        desk.dismiss();
         if desk.outgoing.unsent().is_empty() {
             self.said.notify_waiters();
         }
@@ -333,6 +336,7 @@ impl Spawner for Client {
         if let Some(notes) = &self.desk.borrow().notes {
             notes.slow_down();
         }
+        self.desk.borrow_mut().ending = true;
         self.say(&Request::Ending);
     }
 
@@ -402,7 +406,7 @@ impl Spawner for Client {
 
     fn acknowledge(&self, run: RunId) {
         self.act(run, Act::Acknowledge(run.into()));
-        self.desk.borrow_mut().runs.remove(&run);
+        self.desk.borrow_mut().forget(run);
     }
 
     fn net(&self) -> Net {

@@ -26,6 +26,10 @@ pub(super) struct Desk {
     pub(super) notes: Option<Notes>,
     /// What the journal is still to be given: to wake its thread takes time, which the services need first.
     pub(super) unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
+    /// Descriptors of processes that have ended, to be closed when nobody waits for it.
+    pub(super) spent: Vec<Witness>,
+    /// The herd is being ended: the end of this process will close them.
+    pub(super) ending: bool,
     /// How the last upgrade went, and whoever waits for the next one.
     pub(super) upgraded: Option<Outcome>,
     pub(super) upgrading: Option<oneshot::Sender<Outcome>>,
@@ -84,6 +88,19 @@ impl Desk {
     pub(super) fn close(&mut self) {
         if let Some(step) = self.step.take() {
             self.outgoing.push(&Request::Step(step));
+        }
+    }
+
+    /// Nothing more is heard of a run.
+    pub(super) fn forget(&mut self, run: RunId) {
+        let known = self.runs.remove(&run);
+        self.spent.extend(known.and_then(|known| known.witness));
+    }
+
+    /// Closes what is open for nothing.
+    pub(super) fn dismiss(&mut self) {
+        if !self.ending {
+            self.spent.clear();
         }
     }
 
