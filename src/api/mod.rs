@@ -15,6 +15,7 @@ pub use command::{
 pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
 pub use selection::{Candidate, UnknownName, select};
 pub use status::{
-    ConfProblem, DaemonDocument, ExitDocument, HerdDocument, LogsDocument, ServiceDocument, TreeLevel, WindowDocument,
+    ConfProblem, DaemonDocument, DetailsDocument, ExitDocument, HerdDocument, LogsDocument, ServiceDocument, TreeLevel,
+    WindowDocument,
 };
 pub use upgrade::{UpgradeDocument, UpgradeOptions, UpgradeResult};

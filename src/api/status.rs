@@ -66,6 +66,21 @@ pub struct ServiceDocument {
     pub tree: TreeLevel,
     /// Its logs.
     pub logs: LogsDocument,
+    /// What else is known of it: only where one service is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<DetailsDocument>,
+}
+
+/// What there is to know of one service that would be too much for all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DetailsDocument {
+    /// How its last runs ended, newest first, at most five.
+    pub exits: Vec<ExitDocument>,
+    /// What the last of them wrote last, in at most ten lines of each stream.
+    pub last_words: Vec<String>,
+    /// How many bytes its output pipes hold at the moment: more while it floods.
+    pub pipe_bytes: u64,
 }
 
 /// The restart window: `count` restarts of at most `intensity` within `period_ms`.
@@ -133,6 +148,6 @@ pub enum TreeLevel {
 pub struct LogsDocument {
     /// Bytes in its current log file.
     pub bytes: u64,
-    /// Bytes that could not be written.
+    /// Lines that were dropped.
     pub dropped: u64,
 }

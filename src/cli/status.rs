@@ -41,7 +41,10 @@ pub(super) fn run(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut T
         // A glob that happens to mean one service still asks for a table.
         ([name], [service]) if *name == service.id => {
             let lines = last_lines(daemon, &service.id);
-            terminal.out.write_all(table::one(service, &lines, terminal.style).as_bytes())?;
+            // An older daemon, or a service that has left meanwhile, says no more than it did.
+            let whole = daemon.ask_for(&Question::get(format!("/v1/services/{}", segment(&service.id))));
+            let service = whole.unwrap_or_else(|_| service.clone());
+            terminal.out.write_all(table::one(&service, &lines, terminal.style).as_bytes())?;
         }
         _ => terminal.out.write_all(table::all(&herd, terminal.style).as_bytes())?,
     }

@@ -144,6 +144,24 @@ pub(super) fn one(service: &ServiceDocument, last_lines: &[String], style: Style
     field("conf", &printable(if service.conf.is_empty() { NONE } else { &service.conf }));
     field("logs", &logs_text(service));
     text.push_str(&problems(&service.conf, &service.conf_problems, style));
+    let details = service.details.clone().unwrap_or_default();
+    for (at, exit) in details.exits.iter().enumerate().skip(1) {
+        let name = if at == 1 { "before:" } else { "" };
+        let _ = writeln!(
+            text,
+            "{} {}",
+            style.paint(Some(Colour::Bold), &format!("{name:<10}")),
+            printable(&exit_text(exit))
+        );
+    }
+    // What the present run has added is below; where it has not, this is the same.
+    if !details.last_words.is_empty() && !last_lines.ends_with(&details.last_words) {
+        text.push_str(&paragraph(&format!(
+            "\n{}",
+            style.paint(Some(Colour::Bold), "what it wrote before its last end:")
+        )));
+        details.last_words.iter().for_each(|line| text.push_str(&paragraph(&printable(line))));
+    }
     if !last_lines.is_empty() {
         text.push('\n');
         for line in last_lines {
@@ -169,10 +187,15 @@ fn errno_text(errno: i32) -> String {
 }
 
 fn logs_text(service: &ServiceDocument) -> String {
-    match service.logs.dropped {
-        0 => format!("{} bytes", service.logs.bytes),
-        dropped => format!("{} bytes, {dropped} dropped", service.logs.bytes),
-    }
+    let dropped = match service.logs.dropped {
+        0 => String::new(),
+        dropped => format!(", {dropped} lines dropped"),
+    };
+    let pipe = match service.details.as_ref().map_or(0, |details| details.pipe_bytes) {
+        0 => String::new(),
+        bytes => format!(", through a pipe of {} KiB", bytes >> 10),
+    };
+    format!("{} bytes{dropped}{pipe}", service.logs.bytes)
 }
 
 /// A service for tests.
@@ -207,6 +230,7 @@ pub(super) fn sample(id: &str, state: &str, cause: Option<&str>) -> ServiceDocum
         conf_problems: vec![],
         tree: TreeLevel::Group,
         logs: LogsDocument { bytes: 42, dropped: 0 },
+        details: None,
     }
 }
 

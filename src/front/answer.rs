@@ -23,8 +23,8 @@ use super::route::{Route, route};
 use super::upgrade::Upgrades;
 use super::wall_clock::WallClock;
 use crate::api::{
-    Accepted, CommandResults, ReloadOptions, ShutdownOptions, StartOptions, UnknownName, UpgradeDocument,
-    UpgradeOptions,
+    Accepted, CommandResults, ReloadOptions, ServiceDocument, ShutdownOptions, StartOptions, UnknownName,
+    UpgradeDocument, UpgradeOptions,
 };
 use crate::herder::{AwaitKept, Order, Overview, Reload, Shutdown, Survey};
 use crate::logs::{Amount, LogFiles, Stream};
@@ -107,8 +107,10 @@ impl Desk {
         };
         overview.services = vec![status];
         let size = self.log_sizes(&overview).await.first().copied().unwrap_or_default();
-        let status = &overview.services[0];
-        Ok(json(StatusCode::OK, &document::service(status, overview.at, self.clock(&overview), size)))
+        let (status, clock) = (&overview.services[0], self.clock(&overview));
+        let details = Some(document::details(status, clock));
+        let document = ServiceDocument { details, ..document::service(status, overview.at, clock, size) };
+        Ok(json(StatusCode::OK, &document))
     }
 
     async fn logs(&self, id: String, lines: u64, stderr: bool) -> Result<Answer, Refusal> {

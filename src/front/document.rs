@@ -1,8 +1,8 @@
 //! From what the herd knows to the documents of `api/`.
 
 use crate::api::{
-    CommandResult, ConfProblem, DaemonDocument, ExitDocument, FileProblem, HerdDocument, LogsDocument, PlanDocument,
-    ServiceDocument, TreeLevel, WindowDocument,
+    CommandResult, ConfProblem, DaemonDocument, DetailsDocument, ExitDocument, FileProblem, HerdDocument, LogsDocument,
+    PlanDocument, ServiceDocument, TreeLevel, WindowDocument,
 };
 use crate::conf::Problem;
 use crate::herder::{Applied, Overview, ServiceStatus};
@@ -63,6 +63,17 @@ pub(super) fn service(status: &ServiceStatus, now: Moment, clock: WallClock, byt
             Net::Cgroup => TreeLevel::Cgroup,
         },
         logs: LogsDocument { bytes, dropped: status.logged.as_ref().map_or(0, |logged| logged.dropped) },
+        details: None,
+    }
+}
+
+/// What is told of one service alone.
+pub(super) fn details(status: &ServiceStatus, clock: WallClock) -> DetailsDocument {
+    let logged = status.logged.clone().unwrap_or_default();
+    DetailsDocument {
+        exits: status.deaths.iter().map(|death| exit(death, clock)).collect(),
+        last_words: logged.last_words,
+        pipe_bytes: logged.pipe,
     }
 }
 

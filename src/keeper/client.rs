@@ -263,7 +263,8 @@ impl Client {
         if let Report::Ended(ending) = report
             && let Some(service) = self.desk.borrow().runs.get(&run).map(|known| known.service.clone())
         {
-            self.outlets.borrow_mut().ended(&service, ending);
+            let is_farewell = self.desk.borrow().ending;
+            self.outlets.borrow_mut().ended(&service, ending, is_farewell);
         }
         let listener = match self.desk.borrow_mut().runs.get_mut(&run) {
             Some(known) => {

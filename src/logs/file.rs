@@ -124,6 +124,25 @@ impl<D: Disk> LogFile<D> {
         Ok(current.line)
     }
 
+    /// The last lines of it, at most so many of those that its last `most` bytes hold whole. Nothing where they can't be read.
+    pub(super) fn last(&self, lines: usize, most: u64) -> Vec<u8> {
+        let Some(current) = &self.open else { return Vec::new() };
+        // One more than is wanted: it tells whether the first line is whole.
+        let from = current.size.saturating_sub(most.saturating_add(1));
+        let mut text = vec![0; usize::try_from(current.size - from).unwrap_or_default()];
+        if current.file.read_at(&mut text, from).is_err() {
+            return Vec::new();
+        }
+        if from > 0 {
+            let begins = memchr::memchr(b'\n', &text).map_or(text.len(), |newline| newline + 1);
+            text.drain(..begins);
+        }
+        let over = text.strip_suffix(b"\n").unwrap_or(&text).len();
+        let mut before = memchr::memrchr_iter(b'\n', &text[..over]).skip(lines.saturating_sub(1));
+        let begins = before.next().map_or(0, |newline| newline + 1);
+        text.split_off(begins)
+    }
+
     /// How it ends, as far as that is known without reading it.
     pub(super) fn known_line(&self) -> Line {
         self.open.as_ref().map_or(Line::Unknown, |current| current.line)

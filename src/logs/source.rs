@@ -28,6 +28,9 @@ const USUAL: usize = 64 << 10;
 const LARGE: usize = 1 << 20;
 /// How long a pipe stays large after the last flood.
 const CALM: Duration = Duration::from_secs(5);
+/// How many lines of a run that has ended are kept in memory, and of how many bytes at most.
+const LAST_LINES: usize = 10;
+const LAST_BYTES: u64 = 2 << 10;
 
 /// What the sources of a thread have in common.
 pub(super) struct Tools {
@@ -79,6 +82,9 @@ pub(super) struct Source {
     tally: Arc<Tally>,
     /// A run has ended since it was last idle: a last line without a newline is a whole one.
     over: bool,
+    /// What the last run said last is to be remembered; and how much was written since the one before.
+    remember: bool,
+    said: u64,
     trouble: Option<Trouble>,
     /// Lines and bytes that were dropped since the last mark in the file, lines since the episode began, and why.
     dropped: (u64, u64),
@@ -111,8 +117,25 @@ impl Source {
         let size = fifo::pipe_size(fifo.as_fd()).unwrap_or(LARGE);
         let file = LogFile::new(Filesystem, directory, stream, rules(&spec));
         let (over, trouble, dropped, lost_in_episode, why, calm_at) = (false, None, (0, 0), 0, String::new(), None);
-        let mut source =
-            Self { fifo, path, stream, file, spec, tally, over, trouble, dropped, lost_in_episode, why, size, calm_at };
+        let (remember, said) = (false, 0);
+        tally.resized(0, size);
+        let mut source = Self {
+            fifo,
+            path,
+            stream,
+            file,
+            spec,
+            tally,
+            over,
+            remember,
+            said,
+            trouble,
+            dropped,
+            lost_in_episode,
+            why,
+            size,
+            calm_at,
+        };
         if size > SMALL {
             source.resize(SMALL);
         }
@@ -132,7 +155,7 @@ impl Source {
 
     /// A run has ended.
     pub(super) fn ended(&mut self) {
-        self.over = true;
+        (self.over, self.remember) = (true, true);
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -169,6 +192,12 @@ impl Source {
                 }
                 Err(error) => self.failed(&error, tools, now, &mut pass),
             },
+        }
+        if self.remember && !pass.again {
+            self.remember = false;
+            // What one run after the other wrote before this one has other last words.
+            let said = std::mem::take(&mut self.said).min(LAST_BYTES);
+            self.tally.set_last_words(self.stream, self.file.last(LAST_LINES, said));
         }
         let calm = self.be_calm(tools, now.at);
         let aged = self.trouble.is_none().then(|| self.ages_at(now)).flatten();
@@ -208,10 +237,15 @@ impl Source {
     }
 
     fn moved(&mut self, bytes: usize, tools: &mut Tools, now: Instant) {
-        self.tally.wrote(bytes);
+        self.wrote(bytes);
         if bytes > self.size / 2 {
             self.grow(tools, now);
         }
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.tally.wrote(bytes);
+        self.said += bytes as u64;
     }
 
     fn turn(&mut self, tools: &mut Tools, now: Now) -> Result<Turn, LogError> {
@@ -248,7 +282,7 @@ impl Source {
         let Tools { scratch, out, .. } = tools;
         let turn = stamped::turn(&mut self.file, self.fifo.as_fd(), scratch, form, Ending::Full, limits, wall, out)?;
         if let Turn::Moved(bytes) = turn {
-            self.tally.wrote(bytes);
+            self.wrote(bytes);
         }
         Ok(turn != Turn::Idle)
     }
@@ -380,8 +414,14 @@ impl Source {
     fn resize(&mut self, size: usize) {
         // The user has no more memory for pipes, or more waits than that: then it stays as it is.
         if let Ok(size) = fifo::resize_pipe(self.fifo.as_fd(), size) {
-            self.size = size;
+            self.tally.resized(std::mem::replace(&mut self.size, size), size);
         }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.tally.resized(self.size, 0);
     }
 }
 

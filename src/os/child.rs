@@ -78,10 +78,10 @@ fn steps(record: &Record) -> Called<Infallible> {
         put_null(open_null(libc::O_RDONLY)?, open_null(libc::O_WRONLY)?)?;
     }
     match record.stderr {
-        None => open_output(record.stdout, &[1, 2])?,
+        None => open_output(record.stdout, &[1, 2], record.ids)?,
         Some(stderr) => {
-            open_output(record.stdout, &[1])?;
-            open_output(stderr, &[2])?;
+            open_output(record.stdout, &[1], record.ids)?;
+            open_output(stderr, &[2], record.ids)?;
         }
     }
     let umask = match record.umask {
@@ -160,11 +160,18 @@ fn put(fd: usize, places: &[usize]) -> Called<()> {
 }
 
 /// Opens what an output stream goes to in these places. Without a path there is `/dev/null`, and stays.
-fn open_output(Target { path, fifo }: Target, places: &[usize]) -> Called<()> {
+fn open_output(Target { path, fifo }: Target, places: &[usize], ids: Option<(u32, u32)>) -> Called<()> {
     match (path.is_null(), fifo) {
         (true, _) => Ok(()),
         // For both directions: opening does not wait for a reader, and writing does not fail without one.
-        (false, true) => put(open(path, libc::O_RDWR | libc::O_NOFOLLOW)?, places),
+        (false, true) => {
+            let fifo = open(path, libc::O_RDWR | libc::O_NOFOLLOW)?;
+            if let Some((uid, gid)) = ids {
+                // Programs open `/dev/stdout` anew, as their own user. An error leaves a FIFO that they can write to all the same.
+                let _ = call(libc::SYS_fchown, [fifo, uid as usize, gid as usize]);
+            }
+            put(fifo, places)
+        }
         (false, false) => put(open_file(path)?, places),
     }
 }

@@ -89,6 +89,10 @@ pub struct Logged {
     pub bytes: u64,
     /// Lines that were dropped.
     pub dropped: u64,
+    /// How many bytes its pipes hold at the moment: more while it floods.
+    pub pipe: u64,
+    /// What the last run that has ended wrote last, in at most ten lines of each stream.
+    pub last_words: Vec<String>,
     /// Why nothing can be written at the moment, and what becomes of the output: a sentence without its full stop.
     pub trouble: Option<String>,
 }

@@ -28,3 +28,4 @@ mod tables;
 mod trees;
 mod upgrade;
 mod verbs;
+mod words;

@@ -23,6 +23,8 @@ struct Outlet {
     pipes: State,
     /// A launch that waits for them.
     waiting: Option<Box<Launch>>,
+    /// The next run has none. The present one still writes to them.
+    leaving: bool,
 }
 
 enum State {
@@ -41,9 +43,7 @@ impl Outlets {
     pub(super) fn log(&mut self, spec: &ServiceSpec) {
         let Some(pump) = &self.pump else { return };
         if spec.process.output == LogTarget::Null {
-            if self.services.remove(&spec.id).is_some() {
-                pump.forget(spec.id.clone());
-            }
+            self.services.get_mut(&spec.id).into_iter().for_each(|outlet| outlet.leaving = true);
             return;
         }
         let separate = spec.process.stderr == StderrTo::Separate;
@@ -53,7 +53,9 @@ impl Outlets {
             tally: Arc::default(),
             pipes: State::Missing,
             waiting: None,
+            leaving: false,
         });
+        outlet.leaving = false;
         if outlet.outputs != outputs || matches!(outlet.pipes, State::Missing) {
             outlet.outputs = outputs;
             open(pump, &spec.id, outlet);
@@ -69,6 +71,10 @@ impl Outlets {
     /// The launch, as it is to be made now; none while it waits.
     pub(super) fn direct(&mut self, mut launch: Launch) -> Option<Launch> {
         let Some(pump) = &self.pump else { return Some(launch) };
+        if self.services.get(&launch.service).is_some_and(|outlet| outlet.leaving) {
+            self.forget(&launch.service);
+            return Some(launch);
+        }
         let Some(outlet) = self.services.get_mut(&launch.service) else { return Some(launch) };
         match &outlet.pipes {
             State::Open(pipes) => {
@@ -88,14 +94,14 @@ impl Outlets {
         waiting.is_some_and(|waiting| waiting.take_if(|launch| launch.run == run).is_some())
     }
 
-    /// A run has ended.
-    pub(super) fn ended(&mut self, service: &ServiceId, ending: Ending) {
+    /// A run has ended, unless that is the end of all of them of the kind that nobody looks back at.
+    pub(super) fn ended(&mut self, service: &ServiceId, ending: Ending, is_farewell: bool) {
         let Some(pump) = &self.pump else { return };
         let Some(outlet) = self.services.get_mut(service) else { return };
         if let Ending::NotLaunched(LaunchError { stage: Stage::Stdio, .. }) = ending {
             // Somebody has removed a FIFO.
             outlet.pipes = State::Missing;
-        } else if outlet.outputs.spec.format != LogFormat::Raw {
+        } else if !is_farewell || outlet.outputs.spec.format != LogFormat::Raw {
             pump.ended(service.clone());
         }
     }
@@ -122,7 +128,8 @@ impl Outlets {
 
     pub(super) fn logged(&self, service: &ServiceId) -> Option<Logged> {
         let tally = &self.services.get(service)?.tally;
-        Some(Logged { bytes: tally.bytes(), dropped: tally.dropped(), trouble: tally.trouble() })
+        let (bytes, dropped, pipe) = (tally.bytes(), tally.dropped(), tally.pipe());
+        Some(Logged { bytes, dropped, pipe, last_words: tally.last_words(), trouble: tally.trouble() })
     }
 
     pub(super) fn settled(&self, service: &ServiceId) -> Kept {
