@@ -30,6 +30,8 @@ use crate::herder::{AwaitKept, Order, Overview, Reload, Shutdown, Survey};
 use crate::logs::{Amount, LogFiles, Stream};
 use crate::os;
 
+/// How much of a document a service takes, more or less.
+const SERVICE_BYTES: usize = 512;
 /// How many lines of the log of a service come with the news that it failed.
 const LAST_LINES: u64 = 10;
 /// How many bytes of it are looked at: a thousand services may fail at once.
@@ -97,7 +99,8 @@ impl Desk {
     async fn services(&self) -> Result<Answer, Refusal> {
         let overview = self.survey().await?;
         let sizes = self.log_sizes(&overview).await;
-        Ok(json(StatusCode::OK, &document::herd(&self.identity, &overview, self.clock(&overview), &sizes)))
+        let document = document::herd(&self.identity, &overview, self.clock(&overview), &sizes);
+        Ok(json_of(StatusCode::OK, &document, overview.services.len() * SERVICE_BYTES))
     }
 
     async fn service(&self, id: &str) -> Result<Answer, Refusal> {
@@ -224,8 +227,14 @@ fn unknown(id: &str, overview: &Overview) -> Refusal {
 }
 
 fn json(status: StatusCode, document: &impl Serialize) -> Answer {
+    json_of(status, document, 0)
+}
+
+/// The same, with room for so many bytes from the beginning.
+fn json_of(status: StatusCode, document: &impl Serialize, expected: usize) -> Answer {
     // Documents are made of strings, numbers and lists: writing one to memory can't fail.
-    let body = serde_json::to_vec(document).unwrap_or_default();
+    let mut body = Vec::with_capacity(expected);
+    let _ = serde_json::to_writer(&mut body, document);
     let mut response = with_type("application/json", body);
     *response.status_mut() = status;
     response

@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::path::Path;
 
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, fstatat};
+
 use crate::logs::{Amount, LogFiles, Snapshot, Stream};
 
 /// The most and the least that is looked at of the end of a log, in bytes, whatever number of lines is asked for: an
@@ -13,8 +16,15 @@ pub(super) const LINE_BYTES: u64 = 4 << 10;
 
 /// The size of each service's current log; 0 where there is none.
 pub(super) fn sizes<'a>(logs: &Path, ids: impl Iterator<Item = &'a str>) -> Vec<u64> {
-    let current = |id| LogFiles::of(logs, id, Stream::Output).current();
-    ids.map(|id| current(id).symlink_metadata().map_or(0, |metadata| metadata.len())).collect()
+    // The way to the logs is gone once, and not for each of them.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let directory = nix::fcntl::open(logs, flags, Mode::empty());
+    let size = |id| {
+        let current = LogFiles::of(Path::new(""), id, Stream::Output).current();
+        let status = fstatat(directory.as_ref().ok()?, &current, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        u64::try_from(status.st_size).ok()
+    };
+    ids.map(|id| size(id).unwrap_or_default()).collect()
 }
 
 /// The last lines of a log, as they are; nothing where there is none, or none that can be read.
