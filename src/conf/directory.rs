@@ -1,11 +1,13 @@
 //! One pass over the conf directory: which file is whose, and what each says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 
 use super::folder::Folder;
 use super::inventory::Inventory;
 use super::name::Rank;
 use super::pool::Pool;
+use super::remembered::Remembered;
 use super::{Accounts, DirectoryError, Found, Loaded, Skipped, Source, SystemAccounts};
 
 /// Reads a conf directory, with the system's users and groups. May take as long as the disk and the name service do.
@@ -21,6 +23,18 @@ pub fn load(source: &Source) -> Result<Loaded, DirectoryError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(source: &Source, accounts: &dyn Accounts) -> Result<Loaded, DirectoryError> {
+    read(source, accounts, &mut Remembered::default())
+}
+
+/// As [`load`], but that confs which are as they were when they were remembered are not read again.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_changes(source: &Source, remembered: &mut Remembered) -> Result<Loaded, DirectoryError> {
+    read(source, &SystemAccounts::new(), remembered)
+}
+
+fn read(source: &Source, accounts: &dyn Accounts, remembered: &mut Remembered) -> Result<Loaded, DirectoryError> {
     let folder = Folder::open(&source.directory, Some(accounts.own().0))?;
     let mut inventory = Inventory::of(&folder, source)?;
     let settings = inventory.settings(&folder, accounts);
@@ -33,6 +47,7 @@ pub fn load_with(source: &Source, accounts: &dyn Accounts) -> Result<Loaded, Dir
         whole: inventory.whole,
         conf_count: inventory.conf_count,
     };
+    remembered.hold(settings.as_ref().ok());
     let mut pool = Pool::default();
     for conf in &inventory.confs {
         match &conf.rank {
@@ -48,13 +63,15 @@ pub fn load_with(source: &Source, accounts: &dyn Accounts) -> Result<Loaded, Dir
                     loaded.services.insert(conf.id.clone(), broken);
                 }
             }
-            Rank::Winner => match conf.read(&folder, settings.as_ref(), accounts, &mut pool) {
+            Rank::Winner => match conf.read_changed(&folder, settings.as_ref(), accounts, &mut pool, remembered) {
                 Some(found) => drop(loaded.services.insert(conf.id.clone(), found)),
                 // It may have been replaced by another file of another name that was not listed.
                 None => loaded.whole = false,
             },
         }
     }
+    let names: HashSet<&OsStr> = inventory.confs.iter().map(|conf| conf.name()).collect();
+    remembered.retain(|name| names.contains(name));
     loaded.settings = settings.ok();
     Ok(loaded)
 }

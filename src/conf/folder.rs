@@ -6,9 +6,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat};
 
+use super::remembered::Stamp;
 use super::{Problem, json};
 use crate::os::ownership::flaw;
 
@@ -104,6 +105,11 @@ impl Folder {
         }
         listing.names.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(listing)
+    }
+
+    /// What a file of it is at the moment, whatever its name leads to.
+    pub(super) fn stamp(&self, name: &OsStr) -> Option<Stamp> {
+        fstatat(&self.handle, name, AtFlags::empty()).ok().as_ref().map(Stamp::from)
     }
 
     /// Reads one file of it, if it may be trusted.

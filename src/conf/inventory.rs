@@ -1,15 +1,17 @@
 //! The files of a conf directory, sorted out by their names, and read one by one.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::folder::{FileText, Folder, Listing};
 use super::host::Hosts;
 use super::name::{self, Named, Rank, rank};
 use super::pool::Pool;
+use super::remembered::Remembered;
 use super::{Accounts, AnyAccounts, DirectoryError, Found, Problem, Settings, Source, lower};
 use crate::model::ServiceId;
 
@@ -150,6 +152,33 @@ fn tie<'p>(others: impl Iterator<Item = &'p Path>) -> Problem {
 }
 
 impl ConfFile {
+    /// The name of the file.
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// As [`Self::read`], unless it is known what it says.
+    pub(super) fn read_changed(
+        &self,
+        folder: &Folder,
+        settings: Result<&Settings, &Problem>,
+        accounts: &dyn Accounts,
+        pool: &mut Pool,
+        remembered: &mut Remembered,
+    ) -> Option<Found> {
+        // What can't be trusted, or has no settings to go with, has no spec to be remembered.
+        let now = SystemTime::now();
+        let stamp = folder.stamp(&self.name).filter(|_| folder.flaw.is_none() && settings.is_ok());
+        if let Some(spec) = stamp.and_then(|stamp| remembered.get(&self.name, stamp)) {
+            return Some(Found::Good { spec, path: self.path.clone() });
+        }
+        let found = self.read(folder, settings, accounts, pool);
+        if let (Some(Found::Good { spec, .. }), Some(stamp)) = (&found, stamp) {
+            remembered.put(&self.name, stamp, spec, now);
+        }
+        found
+    }
+
     /// Reads and lowers it; `None` if the file is gone.
     pub(super) fn read(
         &self,

@@ -27,12 +27,15 @@ mod known;
 mod loaded;
 mod name;
 mod pool;
+mod remembered;
 
 mod command;
 mod places;
+mod watch;
 
 pub use accounts::{AccountError, Accounts, AnyAccounts, SystemAccounts};
 pub use command::{SERVICE_PATH, path_hint};
+pub(crate) use directory::load_changes;
 pub use directory::{load, load_with};
 pub use examine::{Examined, Role, examine};
 pub use folder::{DirectoryError, Identity, create_directory};
@@ -43,5 +46,7 @@ pub use lower::lower;
 pub use places::{Overrides, Places, PlacesError, Surroundings};
 pub(crate) use pool::Pool;
 pub use problem::Problem;
+pub(crate) use remembered::Remembered;
 pub use schema::{CONF_KEYS, Key, Kind, SETTINGS_KEYS};
 pub use settings::{Cgroup, Settings};
+pub(crate) use watch::{Changes, Watch, WatchList, watch};

@@ -18,7 +18,9 @@ use super::upgrade::upgrades;
 use super::{StartError, journal};
 use crate::conf::Places;
 use crate::front::{self, Access, Identity};
-use crate::herder::{AwaitEnd, End, GetSettings, Herder, LogNews, Reload, Shutdown, Subscribe, Survey, TakeOver};
+use crate::herder::{
+    AwaitEnd, Confs, End, GetSettings, Herder, LogNews, Reload, Shutdown, Subscribe, Survey, TakeOver,
+};
 use crate::keeper::{self, Client, Header, Inheritance, Line, LineError, Notes, Wish};
 use crate::logs::{Pump, Word};
 use crate::os::{self, Clock, Shelf};
@@ -134,7 +136,7 @@ async fn live(
         place: Arc::new(Place::new(&places.state_dir)),
         baseline: Arc::new(Baseline::of_this_process().with_open_files(inheritance.open_files)),
     };
-    let herder = Herder::new(herd, Some(places.source().into())).start();
+    let herder = Herder::new(herd, Some(Confs::from(places.source()).live())).start();
     herder.do_send(TakeOver { services, ending: inheritance.ending });
     tokio::select! {
         end = answer(places, &inheritance, listener, &keeper, &herder, detached) => end,

@@ -78,6 +78,9 @@ impl Actor for Herder {
     fn started(&mut self, ctx: &mut Self::Context) {
         // One message a service and state change: the default of 16 is a bound for senders who wait, and these do not.
         ctx.set_mailbox_capacity(1024);
+        if self.confs.as_ref().is_some_and(|confs| confs.live) {
+            self.listen_for_changes(ctx);
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use actix::{AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle
 use tokio::sync::oneshot;
 
 use super::actor::Herder;
+use super::live::Live;
 use super::messages::{Applied, Reload, ReloadError};
-use crate::conf::{DirectoryError, Loaded, Problem, Settings, Source, load};
+use crate::conf::{DirectoryError, Loaded, Problem, Remembered, Settings, Source, Watch, WatchList, load_changes};
 use crate::os;
 
 /// The first wait before confs with passing problems are read again, doubled each time.
@@ -26,11 +27,21 @@ const LAST_RETRY: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Confs {
     pub(super) source: Arc<Source>,
+    /// Whether they are read again when they change.
+    pub(super) live: bool,
+}
+
+impl Confs {
+    /// Has them read again whenever they change.
+    #[must_use]
+    pub fn live(self) -> Self {
+        Self { live: true, ..self }
+    }
 }
 
 impl From<Source> for Confs {
     fn from(source: Source) -> Self {
-        Self { source: Arc::new(source) }
+        Self { source: Arc::new(source), live: false }
     }
 }
 
@@ -51,6 +62,9 @@ pub(super) struct Loading {
     pub(super) told: Vec<(PathBuf, Problem)>,
     /// The last settings without problems.
     pub(super) settings: Settings,
+    /// What the confs said, so that what has not changed need not be read; with whoever reads them at the moment.
+    remembered: Remembered,
+    pub(super) live: Live,
     /// The next try after passing problems, and how long it waits.
     retry: Option<(SpawnHandle, Duration)>,
 }
@@ -58,7 +72,11 @@ pub(super) struct Loading {
 /// The confs have been read, on another thread.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Read(Result<Loaded, DirectoryError>);
+pub(super) struct Read {
+    loaded: Result<Loaded, DirectoryError>,
+    remembered: Remembered,
+    watch: Option<(Watch, WatchList)>,
+}
 
 impl Request {
     fn answer(self, result: Result<Applied, ReloadError>) {
@@ -83,13 +101,18 @@ impl Handler<Reload> for Herder {
 impl Handler<Read> for Herder {
     type Result = ();
 
-    fn handle(&mut self, Read(read): Read, ctx: &mut Self::Context) {
+    fn handle(&mut self, Read { loaded, remembered, watch }: Read, ctx: &mut Self::Context) {
+        self.loading.remembered = remembered;
+        self.loading.live.follow(watch);
         let Some(request) = self.loading.busy.take() else { return };
-        let result = match read {
+        let result = match loaded {
             _ if self.farewell.is_some() => Err(ReloadError::ShuttingDown),
             Ok(loaded) => {
                 self.retry_while(loaded.has_passing_problem(), ctx);
-                Ok(self.apply(loaded, request.reload, ctx))
+                let applied = self.apply(loaded, request.reload, ctx);
+                let roster = &self.roster;
+                self.loading.remembered.share(|spec| roster.spec(&spec.id));
+                Ok(applied)
             }
             Err(error) => {
                 self.retry_while(true, ctx);
@@ -143,10 +166,20 @@ impl Herder {
         self.loading.busy = Some(request);
         let (source, this) = (Arc::clone(&confs.source), ctx.address());
         let path = confs.source.directory.clone();
-        let unread = move |why| Read(Err(DirectoryError::List { path: path.clone(), source: why }));
+        let error = move |why| Err(DirectoryError::List { path: path.clone(), source: why });
+        let unread = move |why| Read { loaded: error(why), remembered: Remembered::default(), watch: None };
         let panicked = unread.clone();
+        let mut remembered = std::mem::take(&mut self.loading.remembered);
+        let watch = self.loading.live.watch.take();
         let begun = os::aside(&os::OWN, move || {
-            let read = catch_unwind(AssertUnwindSafe(|| Read(load(&source))));
+            let read = catch_unwind(AssertUnwindSafe(|| {
+                // First, so that no change falls between the two.
+                let watch = watch.map(|mut watch| {
+                    let list = watch.arm(&source.directory);
+                    (watch, list)
+                });
+                Read { loaded: load_changes(&source, &mut remembered), remembered, watch }
+            }));
             this.do_send(read.unwrap_or_else(|_| panicked(io::Error::other("a panic, which the log tells of"))));
         });
         if let Err(error) = begun {

@@ -11,6 +11,7 @@ mod actor;
 mod apply;
 mod farewell;
 mod inherit;
+mod live;
 mod load;
 mod messages;
 mod news;

@@ -74,6 +74,11 @@ impl Roster {
         self.entries.get_mut(id)?.child.as_deref_mut()
     }
 
+    /// What a service follows, or is about to.
+    pub(super) fn spec(&self, id: &ServiceId) -> Option<&Arc<ServiceSpec>> {
+        self.entries.get(id)?.child.as_deref().map(|child| &child.spec)
+    }
+
     pub(super) fn children(&self) -> impl Iterator<Item = &Child> {
         self.entries.values().filter_map(|entry| entry.child.as_deref())
     }
