@@ -7,6 +7,7 @@ use super::folder::Folder;
 use super::inventory::Inventory;
 use super::name::Rank;
 use super::pool::Pool;
+use super::remembered::Remembered;
 use super::{Accounts, DirectoryError, Found, Problem, Source};
 use crate::model::{ServiceId, ServiceSpec};
 use crate::os::ownership::flaw;
@@ -68,12 +69,13 @@ pub fn examine(
             Rank::Overridden(by) => (Role::Overridden(id, inventory.confs[*by].path.clone()), None),
             Rank::OtherHost => (Role::OtherHost(id), None),
         };
-        let (mut problems, spec) =
-            match conf.read(&folder, Ok(&settings), conf.accounts(accounts), &mut Pool::default()) {
-                None => continue,
-                Some(Found::Good { spec, .. }) => (Vec::new(), Some(spec)),
-                Some(Found::Broken { problems, .. }) => (problems, None),
-            };
+        let (pool, remembered) = (&mut Pool::default(), &mut Remembered::default());
+        let read = conf.read(&folder, Ok(&settings), conf.accounts(accounts), pool, remembered);
+        let (mut problems, spec) = match read {
+            None => continue,
+            Some(Found::Good { spec, .. }) => (Vec::new(), Some(spec)),
+            Some(Found::Broken { problems, .. }) => (problems, None),
+        };
         problems.splice(0..0, tie);
         let distrust = distrust(&conf.path, live, euid);
         found.push(Examined { path: conf.path.clone(), role, problems, distrust, spec });

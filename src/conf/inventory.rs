@@ -172,7 +172,7 @@ impl ConfFile {
         if let Some(spec) = stamp.and_then(|stamp| remembered.get(&self.name, stamp)) {
             return Some(Found::Good { spec, path: self.path.clone() });
         }
-        let found = self.read(folder, settings, accounts, pool);
+        let found = self.read(folder, settings, accounts, pool, remembered);
         if let (Some(Found::Good { spec, .. }), Some(stamp)) = (&found, stamp) {
             remembered.put(&self.name, stamp, spec, now);
         }
@@ -186,6 +186,7 @@ impl ConfFile {
         settings: Result<&Settings, &Problem>,
         accounts: &dyn Accounts,
         pool: &mut Pool,
+        remembered: &mut Remembered,
     ) -> Option<Found> {
         let broken = |problems, text| Some(Found::Broken { path: self.path.clone(), problems, text });
         let text = match folder.read(&self.name, self.kind) {
@@ -197,7 +198,12 @@ impl ConfFile {
             return broken(vec![flaw.clone()], None);
         }
         let lowered = match settings {
-            Ok(settings) => lower(&self.id, &text, settings, accounts),
+            Ok(settings) => {
+                if let Some(spec) = remembered.take_followed(&self.id, &text, settings) {
+                    return Some(Found::Good { spec, path: self.path.clone() });
+                }
+                lower(&self.id, &text, settings, accounts)
+            }
             // Its own problems are told as well, as far as they can be seen without the settings.
             Err(problem) => {
                 let own = lower(&self.id, &text, &Settings::default(), accounts).err().unwrap_or_default();

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::stat::FileStat;
 
 use super::Settings;
-use crate::model::ServiceSpec;
+use crate::model::{ServiceId, ServiceSpec};
 
 /// The times of files may be so coarse (FAT has the largest), so that a file which was read that soon after its last change
 /// may have been changed once more at the same time.
@@ -19,6 +19,8 @@ const GRAIN: Duration = Duration::from_secs(2);
 pub(crate) struct Remembered {
     settings: Settings,
     specs: HashMap<OsString, (Stamp, Arc<ServiceSpec>)>,
+    /// What services follow whose files this program has not looked at yet.
+    followed: HashMap<ServiceId, Arc<ServiceSpec>>,
 }
 
 /// What a file was when it was read.
@@ -67,11 +69,28 @@ impl Remembered {
         (*known == stamp).then(|| Arc::clone(spec))
     }
 
+    /// These are followed already, as their texts say which came from whoever ran before this program.
+    pub(crate) fn follow(&mut self, spec: Arc<ServiceSpec>) {
+        self.followed.insert(spec.id.clone(), spec);
+    }
+
+    /// What is followed already of a service, and was made of the very same texts. It is asked for once: from then on the file
+    /// itself is remembered.
+    pub(super) fn take_followed(
+        &mut self,
+        id: &ServiceId,
+        text: &str,
+        settings: &Settings,
+    ) -> Option<Arc<ServiceSpec>> {
+        let spec = self.followed.remove(id)?;
+        let same = *spec.origin.conf == *text && spec.origin.settings == settings.origin.settings;
+        (same && !names_accounts(&spec)).then_some(spec)
+    }
+
     /// Remembers what a file says that was looked at before it was read. Users and groups may mean others tomorrow, so that
     /// confs with some are always read.
     pub(super) fn put(&mut self, name: &OsStr, stamp: Stamp, spec: &Arc<ServiceSpec>, now: SystemTime) {
-        let names_accounts = spec.process.user.is_some() || spec.process.group.is_some();
-        if stamp.is_settled(now) && !names_accounts {
+        if stamp.is_settled(now) && !names_accounts(spec) {
             self.specs.insert(name.to_owned(), (stamp, Arc::clone(spec)));
         } else {
             self.specs.remove(name);
@@ -81,6 +100,7 @@ impl Remembered {
     /// Forgets files that are not there any more.
     pub(super) fn retain(&mut self, is_there: impl Fn(&OsStr) -> bool) {
         self.specs.retain(|name, _| is_there(name));
+        self.followed = HashMap::new();
     }
 
     /// Where a spec says the same as the one that is followed, the latter is kept: two of each would be in memory.
@@ -91,6 +111,11 @@ impl Remembered {
             }
         }
     }
+}
+
+/// Whether it says something that the system may answer otherwise tomorrow.
+fn names_accounts(spec: &ServiceSpec) -> bool {
+    spec.process.user.is_some() || spec.process.group.is_some()
 }
 
 #[cfg(test)]

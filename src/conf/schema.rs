@@ -244,6 +244,12 @@ pub const SETTINGS_KEYS: &[Key] = &[
         "\"auto\"",
         "A cgroup for each service where that is usable, or none at all.",
     ),
+    key(
+        "live_reload",
+        Kind::Flag,
+        "true",
+        "Whether confs are read again when they change, or only when that is asked for.",
+    ),
 ];
 
 /// The keys of `control`.

@@ -23,6 +23,8 @@ pub struct Settings {
     pub control_group: Option<String>,
     /// Whether services get cgroups.
     pub cgroup: Cgroup,
+    /// Whether confs are read again when they change.
+    pub live_reload: LiveReload,
     /// What they were read from.
     pub(super) origin: Origin,
 }
@@ -35,6 +37,16 @@ pub enum Cgroup {
     Auto,
     /// Never.
     Off,
+}
+
+/// Whether confs are read again when they change, or only when that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LiveReload(pub bool);
+
+impl Default for LiveReload {
+    fn default() -> Self {
+        Self(true)
+    }
 }
 
 impl Settings {
@@ -58,6 +70,9 @@ impl Settings {
                     }
                     ("cgroup", _) => {
                         settings.cgroup = field.parsed(cgroup, &mut reading.problems).unwrap_or_default();
+                    }
+                    ("live_reload", _) => {
+                        settings.live_reload = field.flag(&mut reading.problems).map(LiveReload).unwrap_or_default();
                     }
                     _ => field.refuse(&mut reading.problems),
                 }

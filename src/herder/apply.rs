@@ -1,6 +1,6 @@
 //! What a set of confs makes of the herd: the plan, carried out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +46,10 @@ impl Herder {
     fn note_problems(&mut self, problems: &[(PathBuf, Problem)], actions: &BTreeMap<ServiceId, Action>) {
         for (path, problem) in problems.iter().filter(|problem| !self.loading.told.contains(problem)) {
             log::error!("{}:{problem}", path.display());
+        }
+        let mended: BTreeSet<_> = self.loading.told.iter().map(|(path, _)| path.clone()).collect();
+        for path in mended.iter().filter(|path| problems.iter().all(|(of, _)| of != *path)) {
+            log::info!("{}: its problems are gone", path.display());
         }
         self.loading.told = problems.to_vec();
         let spared: Vec<_> = actions.iter().filter(|(_, a)| **a == Action::Spare).map(|(id, _)| id.as_str()).collect();

@@ -73,17 +73,22 @@ impl Herder {
             return;
         }
         let now = self.herd.clock.now();
-        let spec = library.read(&inherited).unwrap_or_else(|| {
-            log::error!(
-                "{service}: what is remembered of its conf is not understood; it goes on until its conf is read"
-            );
-            ServiceSpec { origin: origin.clone(), ..ServiceSpec::new(service.clone(), "") }
-        });
+        let spec = match library.read(&inherited).map(Arc::new) {
+            Some(spec) => {
+                self.loading.remembered.follow(Arc::clone(&spec));
+                spec
+            }
+            None => {
+                log::error!(
+                    "{service}: what is remembered of its conf is not understood; it goes on until its conf is read"
+                );
+                ServiceSpec { origin: origin.clone(), ..ServiceSpec::new(service.clone(), "") }.into()
+            }
+        };
         let note = Note::from_bytes(note).unwrap_or_else(|error| {
             log::error!("{service}: what is remembered of it is not understood: {error}");
             Note { restarts: restarts.unwrap_or_default(), ..unknown(runs, now) }
         });
-        let spec = Arc::new(spec);
         let (mut note, runs) = (note, runs.clone());
         // One that was not launched before its herder died must not be taken by another service.
         note.phase.run().into_iter().for_each(|run| self.herd.runs.reserve(run));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{AsyncContext, Context};
+use actix::{AsyncContext, Context, Handler, Message};
 use tokio::time::{Instant, timeout};
 
 use super::actor::Herder;
@@ -22,6 +22,21 @@ pub(super) struct Live {
     pub(super) watch: Option<Watch>,
     /// What is watched, for whoever listens.
     list: Option<tokio::sync::watch::Sender<WatchList>>,
+}
+
+/// Something of the confs has changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Changed;
+
+impl Handler<Changed> for Herder {
+    type Result = ();
+
+    fn handle(&mut self, _: Changed, ctx: &mut Self::Context) {
+        if self.loading.settings.live_reload.0 {
+            self.reload(Reload::default(), None, ctx);
+        }
+    }
 }
 
 impl Live {
@@ -46,7 +61,7 @@ impl Herder {
         self.loading.live = Live { watch: Some(watch), list: Some(list) };
         let this = ctx.address();
         ctx.spawn(wrap_future(async move {
-            let error = follow(changes, lists, || this.do_send(Reload::default())).await;
+            let error = follow(changes, lists, || this.do_send(Changed)).await;
             log::error!("changes of confs are not noticed any more, but by `reload`: {error}");
         }));
     }

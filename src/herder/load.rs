@@ -63,7 +63,7 @@ pub(super) struct Loading {
     /// The last settings without problems.
     pub(super) settings: Settings,
     /// What the confs said, so that what has not changed need not be read; with whoever reads them at the moment.
-    remembered: Remembered,
+    pub(super) remembered: Remembered,
     pub(super) live: Live,
     /// The next try after passing problems, and how long it waits.
     retry: Option<(SpawnHandle, Duration)>,

@@ -28,6 +28,7 @@ fn timeless(mut service: Value) -> Value {
     service["last_exit"]["at"] = Value::Null;
     service["logs"] = Value::Null;
     service["uptime_ms"] = Value::Null;
+    service["details"] = Value::Null;
     service
 }
 

@@ -15,6 +15,7 @@ mod hanging;
 mod keeper;
 mod launches;
 mod leftovers;
+mod live;
 mod logs;
 mod output;
 mod places;

@@ -11,9 +11,18 @@ fn problems(herd: &Herd) -> String {
     herd.document()["problems"].as_array().cloned().unwrap_or_default().iter().map(Value::to_string).collect()
 }
 
+/// A herd that reads its confs when it is told to, and not before.
+fn told<const N: usize>(confs: [(&str, Value); N]) -> Herd {
+    let mut herd = Herd::new();
+    herd.file("herder.json", "{\"live_reload\": false}");
+    confs.iter().for_each(|(id, conf)| herd.conf(id, conf));
+    herd.start();
+    herd
+}
+
 #[test]
 fn only_what_changed_is_touched() {
-    let herd = Herd::of([
+    let herd = told([
         ("adjusted", sleeper()),
         ("disabled", sleeper()),
         ("removed", sleeper()),
@@ -74,7 +83,7 @@ fn only_what_changed_is_touched() {
 
 #[test]
 fn enabled_is_followed_live() {
-    let herd = Herd::of([("web", with(sleeper(), json!({"enabled": false})))]);
+    let herd = told([("web", with(sleeper(), json!({"enabled": false})))]);
     assert_eq!(
         (&herd.service("web")["state"], &herd.service("web")["reason"]),
         (&json!("stopped"), &json!("disabled in its conf"))
@@ -93,7 +102,7 @@ fn enabled_is_followed_live() {
 
 #[test]
 fn an_empty_directory_stops_nothing_until_that_is_confirmed() {
-    let herd = Herd::of([("a", sleeper()), ("b", sleeper())]);
+    let herd = told([("a", sleeper()), ("b", sleeper())]);
     herd.until_state("a", "running");
     herd.until_state("b", "running");
     herd.remove("a");
@@ -113,7 +122,7 @@ fn an_empty_directory_stops_nothing_until_that_is_confirmed() {
 
 #[test]
 fn a_directory_that_disappears_and_comes_back() {
-    let mut herd = Herd::of([("web", sleeper())]);
+    let mut herd = told([("web", sleeper())]);
     let running = herd.until_state("web", "running");
     let away = herd.path().join("away");
     fs::rename(herd.confs(), &away).unwrap();
@@ -145,7 +154,7 @@ fn a_directory_that_disappears_and_comes_back() {
 fn a_conf_that_comes_back_while_its_service_ends_is_kept() {
     let slow = sh("trap 'sleep 0.4; exit 0' TERM; echo up >> up; while :; do sleep 100000 & wait; done");
     let herd =
-        Herd::of([("back", slow.clone()), ("disabled", slow.clone()), ("broken", slow.clone()), ("other", sleeper())]);
+        told([("back", slow.clone()), ("disabled", slow.clone()), ("broken", slow.clone()), ("other", sleeper())]);
     herd.lines("up", 3);
     for id in ["back", "disabled", "broken"] {
         herd.remove(id);
@@ -168,7 +177,7 @@ fn a_conf_that_comes_back_while_its_service_ends_is_kept() {
 
 #[test]
 fn broken_settings_start_nothing_and_stop_nothing() {
-    let herd = Herd::of([("web", sleeper())]);
+    let herd = told([("web", sleeper())]);
     let pid = herd.until_state("web", "running")["pid"].clone();
     herd.file("herder.json", "{\"envv\": {}}");
     herd.conf("new", &sleeper());
@@ -186,7 +195,7 @@ fn broken_settings_start_nothing_and_stop_nothing() {
 
 #[test]
 fn a_changed_conf_is_known_to_the_next_herder_even_if_its_file_is_broken() {
-    let herd = Herd::of([("web", sleeper())]);
+    let herd = told([("web", sleeper())]);
     let runs =
         |before: &Value| herd.until("web", "runs anew", |now| now["state"] == "running" && now["pid"] != *before);
     let first = runs(&Value::Null);
@@ -205,7 +214,7 @@ fn a_changed_conf_is_known_to_the_next_herder_even_if_its_file_is_broken() {
 #[test]
 fn so_is_one_whose_change_changed_nothing_at_once() {
     for dead in ["herder", "both"] {
-        let mut herd = Herd::of([("named", sleeper()), ("idle", sleeper())]);
+        let mut herd = told([("named", sleeper()), ("idle", sleeper())]);
         for id in ["named", "idle"] {
             herd.until_state(id, "running");
         }
