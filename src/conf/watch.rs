@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,8 @@ use tokio::io::unix::AsyncFd;
 use super::name::{self, Named};
 use crate::os::Notifier;
 
-/// What can make a difference to what is read there. A file that is being written is told of when it is closed.
+/// What can make a difference to what is read there. A file that is being written is told of when it is closed; a new one also
+/// when it is made, for it may be a link to one that is complete.
 const MASK: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
     .union(AddWatchFlags::IN_CREATE)
     .union(AddWatchFlags::IN_ATTRIB)
@@ -53,7 +53,6 @@ pub(crate) struct WatchList(HashMap<WatchDescriptor, Armed>);
 /// A directory of which something matters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Armed {
-    path: PathBuf,
     /// Every file that is named as a conf.
     confs: bool,
     /// These names.
@@ -82,7 +81,6 @@ impl Watch {
                 // One directory may be meant by several paths.
                 Ok(number) => {
                     let known = armed.entry(number).or_default();
-                    known.path = path;
                     known.confs |= wanted.confs;
                     known.names.extend(wanted.names);
                 }
@@ -129,14 +127,8 @@ impl Changes {
         // Some were lost, or it is of a directory that is only about to be known here.
         let Some(armed) = self.armed.get(&event.wd) else { return true };
         let Some(name) = &event.name else { return !event.mask.contains(AddWatchFlags::IN_IGNORED) };
-        let meant = armed.names.contains(name) || armed.confs && is_of_a_conf(name);
-        meant && !(event.mask.contains(AddWatchFlags::IN_CREATE) && is_being_written(&armed.path.join(name)))
+        armed.names.contains(name) || armed.confs && is_of_a_conf(name)
     }
-}
-
-/// Whether a file that was just made will be told of again when whoever made it has closed it. What is a link is there.
-fn is_being_written(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
 
 fn is_of_a_conf(name: &OsStr) -> bool {
@@ -282,7 +274,7 @@ mod tests {
         quiet("beside it", &|| fs::write(root.path().join("file"), "").unwrap());
         quiet("beside what a symlink leads to", &|| fs::write(other.join("file"), "").unwrap());
         let open = std::cell::Cell::new(None);
-        quiet("one that is being written", &|| open.set(Some(fs::File::create(at("slow.conf")).unwrap())));
+        quiet("one that is being written", &|| open.set(Some(fs::File::create(at("web.conf")).unwrap())));
         change("until it is", &|| drop(open.take()));
     }
 }
