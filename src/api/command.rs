@@ -16,6 +16,18 @@ pub struct StartOptions {
     pub settle_ms: Option<u64>,
 }
 
+/// The body of `signal`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalOptions {
+    /// Which: `HUP`, `SIGHUP` or `"1"`. It has to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
+    /// True: to all processes of the service, and not only to its main one. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<bool>,
+}
+
 /// The body of `reload`; every field may be left out, and so may the whole body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,14 +4,17 @@
 //! it does not know. What never happens here: I/O, an actor, a decision.
 
 mod command;
+mod event;
 mod problem;
 mod selection;
 mod status;
 mod upgrade;
 
 pub use command::{
-    Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, ShutdownOptions, StartOptions,
+    Accepted, CommandResult, CommandResults, FileProblem, PlanDocument, ReloadOptions, ShutdownOptions, SignalOptions,
+    StartOptions,
 };
+pub use event::{EventDocument, MissedDocument};
 pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
 pub use selection::{Candidate, UnknownName, select};
 pub use status::{

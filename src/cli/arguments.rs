@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Exit, LogsArguments, OrderArguments, ReloadArguments, ShutdownArguments, StatusArguments, Terminal,
-    UpgradeArguments,
+    EventsArguments, Exit, LogsArguments, OrderArguments, ReloadArguments, ShutdownArguments, SignalArguments,
+    StatusArguments, Terminal, UpgradeArguments,
 };
 use crate::conf::Overrides;
 
@@ -83,6 +83,10 @@ pub enum Verb {
     Stop(OrderArguments),
     /// Stop services, then start them.
     Restart(OrderArguments),
+    /// Send them a signal.
+    Signal(SignalArguments),
+    /// Show what happened.
+    Events(EventsArguments),
     /// Read the confs again.
     Reload(ReloadArguments),
     /// Put another program in the place of the daemon's.
@@ -135,6 +139,15 @@ enum Command {
     Stop(StopArguments),
     /// Stop services, then start them, and wait until each has lived for a second
     Restart(OrderArguments),
+    /// Send a signal to services' main processes, or with --tree to all of theirs
+    ///
+    /// What it does is theirs to decide; one that ends a process is an end like any other, which the restart policy answers.
+    Signal(SignalArguments),
+    /// Show what happened, newest last
+    ///
+    /// The daemon remembers the last 256 events of its present process; its log has more. With -f an event is shown once,
+    /// whatever becomes of the daemon's processes meanwhile.
+    Events(EventsArguments),
     /// Read the confs again now, and print what that changed
     ///
     /// Only what changed is touched. Exit code 0 also if files have problems, which are shown; `check` is
@@ -201,6 +214,8 @@ pub fn parse(
         Some(Command::Start(arguments)) => Role::Client(overrides, Verb::Start(arguments)),
         Some(Command::Stop(arguments)) => Role::Client(overrides, Verb::Stop(arguments.into())),
         Some(Command::Restart(arguments)) => Role::Client(overrides, Verb::Restart(arguments)),
+        Some(Command::Signal(arguments)) => Role::Client(overrides, Verb::Signal(arguments)),
+        Some(Command::Events(arguments)) => Role::Client(overrides, Verb::Events(arguments)),
         Some(Command::Reload(arguments)) => Role::Client(overrides, Verb::Reload(arguments)),
         Some(Command::Upgrade(arguments)) => Role::Client(overrides, Verb::Upgrade(arguments)),
         Some(Command::Shutdown(arguments)) => Role::Client(overrides, Verb::Shutdown(arguments)),
@@ -260,7 +275,10 @@ mod tests {
         for (line, expected) in [
             ("", Ok(Role::Daemon(Overrides::default(), RunArguments::default()))),
             ("run", Ok(Role::Daemon(Overrides::default(), RunArguments::default()))),
-            ("status a b", client(Verb::Status(StatusArguments { ids: vec!["a".into(), "b".into()], json: false }))),
+            (
+                "status a b",
+                client(Verb::Status(StatusArguments { ids: vec!["a".into(), "b".into()], json: false, watch: false })),
+            ),
             ("start a", client(Verb::Start(order(&["a"])))),
             ("stop a", client(Verb::Stop(order(&["a"])))),
             ("stop --all --no-wait", client(Verb::Stop(OrderArguments { no_wait: true, ..order(&[]) }))),
@@ -268,6 +286,15 @@ mod tests {
                 "restart --settle 250ms a*",
                 client(Verb::Restart(OrderArguments { settle: Some(Duration::from_millis(250)), ..order(&["a*"]) })),
             ),
+            (
+                "signal hup a --tree",
+                client(Verb::Signal(SignalArguments {
+                    signal: "HUP".parse().unwrap(),
+                    ids: vec!["a".into()],
+                    tree: true,
+                })),
+            ),
+            ("events -f", client(Verb::Events(EventsArguments { follow: true, json: false }))),
             ("reload --prune", client(Verb::Reload(ReloadArguments { dry_run: false, prune: true, json: false }))),
             ("upgrade", client(Verb::Upgrade(UpgradeArguments { path: None }))),
             ("upgrade /x", client(Verb::Upgrade(UpgradeArguments { path: Some("/x".into()) }))),
@@ -299,6 +326,8 @@ mod tests {
             "start --settle fast a",
             "stop --settle 1s a",
             "status --jsno",
+            "signal NONE a",
+            "signal HUP",
             "shutdown now",
         ] {
             let (role, out, err) = read(line);

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,18 +82,28 @@ impl Daemon {
     /// # Errors
     /// There is no daemon, it does not answer, or it refuses.
     pub(super) fn ask(&self, question: &Question) -> Result<Bytes, Failure> {
-        let runtime = runtime().map_err(|source| self.broken(source))?;
-        runtime
-            .block_on(async {
-                match self.ask_once(question).await {
-                    Err(Silence::HungUp) if question.repeatable => self.ask_once(question).await,
-                    answered => answered,
-                }
-            })
-            .map_err(|silence| match silence {
+        let answer = async {
+            match self.ask_once(question).await {
+                Err(Silence::HungUp) if question.repeatable => self.ask_once(question).await,
+                answered => answered,
+            }
+        };
+        self.in_runtime(async {
+            answer.await.map_err(|silence| match silence {
                 Silence::HungUp => Failure::NoAnswer,
                 Silence::Final(failure) => failure,
             })
+        })
+    }
+
+    /// Does something in a runtime of its own.
+    pub(super) fn in_runtime<T>(&self, act: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        runtime().map_err(|source| self.broken(source))?.block_on(act)
+    }
+
+    /// A connection, in a runtime.
+    pub(super) fn stream(&self) -> Result<UnixStream, Failure> {
+        UnixStream::from_std(self.connect()?).map_err(|source| self.broken(source))
     }
 
     /// Asks for a document.
@@ -133,9 +143,7 @@ impl Daemon {
     }
 
     async fn ask_once(&self, question: &Question) -> Result<Bytes, Silence> {
-        let stream =
-            self.connect().and_then(|stream| UnixStream::from_std(stream).map_err(|source| self.broken(source)));
-        let stream = stream.map_err(Silence::Final)?;
+        let stream = self.stream().map_err(Silence::Final)?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.silence(&error))?;
         // Its end is seen by whoever waits for the answer; it ends with the runtime at the latest.
@@ -155,12 +163,7 @@ impl Daemon {
         if status.is_success() {
             return Ok(body);
         }
-        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| ProblemDocument {
-            status: status.as_u16(),
-            title: String::new(),
-            detail: format!("the daemon answered {status}"),
-        });
-        Err(Silence::Final(Failure::Refused(problem)))
+        Err(Silence::Final(refused(status, &body)))
     }
 
     fn silence(&self, error: &hyper::Error) -> Silence {
@@ -170,6 +173,15 @@ impl Daemon {
     fn broken(&self, source: io::Error) -> Failure {
         Failure::Connection { socket: self.socket.clone(), source }
     }
+}
+
+/// An answer that is a refusal.
+pub(super) fn refused(status: StatusCode, body: &[u8]) -> Failure {
+    Failure::Refused(serde_json::from_slice(body).unwrap_or_else(|_| ProblemDocument {
+        status: status.as_u16(),
+        title: String::new(),
+        detail: format!("the daemon answered {status}"),
+    }))
 }
 
 /// Reads a document.

@@ -10,23 +10,29 @@
 mod arguments;
 mod check;
 mod client;
+mod events;
 mod exit;
 mod logs;
 mod order;
 mod problem;
+mod progress;
 mod reload;
 mod schema;
 mod shutdown;
+mod signal;
 mod status;
+mod stream;
 mod style;
 mod table;
 mod terminal;
 mod text;
 mod upgrade;
+mod watching;
 
 pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Verb, parse};
 pub use check::{CheckReport, CheckedFile, Standing, check};
 pub use client::Daemon;
+pub use events::EventsArguments;
 pub use exit::Exit;
 pub use logs::{Lines, LogsArguments};
 pub use order::OrderArguments;
@@ -34,6 +40,7 @@ pub use problem::Failure;
 pub use reload::ReloadArguments;
 pub use schema::schema;
 pub use shutdown::ShutdownArguments;
+pub use signal::SignalArguments;
 pub use status::StatusArguments;
 pub use style::Style;
 pub use terminal::Terminal;
@@ -71,6 +78,8 @@ pub fn run(verb: &Verb, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Exit {
         Verb::Start(arguments) => order::run("start", arguments, daemon, terminal),
         Verb::Stop(arguments) => order::run("stop", arguments, daemon, terminal),
         Verb::Restart(arguments) => order::run("restart", arguments, daemon, terminal),
+        Verb::Signal(arguments) => signal::run(arguments, daemon, terminal),
+        Verb::Events(arguments) => events::run(*arguments, daemon, terminal),
         Verb::Reload(arguments) => reload::run(arguments, daemon, terminal),
         Verb::Upgrade(arguments) => upgrade::run(arguments, daemon, terminal),
         Verb::Shutdown(arguments) => shutdown::run(*arguments, daemon),

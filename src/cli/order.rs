@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::client::{Daemon, Question, segment};
 use super::problem::complain;
+use super::progress::Progress;
 use super::text::{parse_span, printable};
 use super::{Exit, Failure, Terminal};
 use crate::api::{CommandResult, CommandResults, StartOptions};
@@ -51,11 +52,14 @@ pub(super) fn run(
     let question = Question::post(format!("/v1/services/{}/{verb}", arguments.names())).with(&arguments.options());
     // To stop twice or to start twice is to do it once; to restart twice is not.
     let question = if verb == "restart" { question.once() } else { question };
+    let names = if arguments.all { vec!["*".to_owned()] } else { arguments.ids.clone() };
+    let progress = (!arguments.no_wait).then(|| Progress::of(verb, names, daemon));
     let answer: CommandResults = daemon.ask_for(&question)?;
+    drop(progress);
     show(verb, &answer.results, terminal)
 }
 
-fn show(verb: &str, results: &[CommandResult], terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
+pub(super) fn show(verb: &str, results: &[CommandResult], terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
     for CommandResult { id, message, .. } in results.iter().filter(|result| result.ok) {
         writeln!(terminal.out, "{id}: {}", printable(message))?;
     }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Daemon, Question, segment, understand};
+use super::watching::{self, Kind};
 use super::{Exit, Failure, Terminal, table};
 use crate::api::{Candidate, HerdDocument, ServiceDocument, select};
 use crate::model::{Cause, State};
@@ -20,9 +21,26 @@ pub struct StatusArguments {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    /// Show it again whenever something happens
+    #[arg(long)]
+    pub watch: bool,
 }
 
 pub(super) fn run(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
+    if arguments.watch {
+        let style = terminal.style;
+        let kind = if arguments.json { Kind::Document } else { Kind::Table };
+        return watching::run(daemon, terminal, kind, || {
+            let mut text = Vec::new();
+            let mut page = Terminal { out: &mut text, err: &mut std::io::sink(), style };
+            show(arguments, daemon, &mut page)?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        });
+    }
+    show(arguments, daemon, terminal)
+}
+
+fn show(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
     let answer = daemon.ask(&Question::get("/v1/services"))?;
     let mut herd: HerdDocument = understand(&answer)?;
     let chosen = match arguments.ids.as_slice() {

@@ -90,7 +90,7 @@ fn line(
     text
 }
 
-fn colour(state: &str) -> Option<Colour> {
+pub(super) fn colour(state: &str) -> Option<Colour> {
     let (state, _) = State::ALL.iter().find(|(_, name)| *name == state)?;
     match state {
         State::Running => Some(Colour::Good),

@@ -2,18 +2,20 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::SystemTime;
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::access::Peer;
 use super::body::options;
 use super::document::{self, VERSION};
+use super::events::{EventStream, Events, Wish};
 use super::herd::{Herd, ask};
 use super::identity::Identity;
 use super::logs::{self, LINE_BYTES, LOG_BYTES};
@@ -23,8 +25,8 @@ use super::route::{Route, route};
 use super::upgrade::Upgrades;
 use super::wall_clock::WallClock;
 use crate::api::{
-    Accepted, CommandResults, ReloadOptions, ServiceDocument, ShutdownOptions, StartOptions, UnknownName,
-    UpgradeDocument, UpgradeOptions,
+    Accepted, CommandResults, ReloadOptions, ServiceDocument, ShutdownOptions, SignalOptions, StartOptions,
+    UnknownName, UpgradeDocument, UpgradeOptions,
 };
 use crate::herder::{AwaitKept, Order, Overview, Reload, Shutdown, Survey};
 use crate::logs::{Amount, LogFiles, Stream};
@@ -37,41 +39,61 @@ const LAST_LINES: u64 = 10;
 /// How many bytes of it are looked at: a thousand services may fail at once.
 const LAST_LINES_BYTES: u64 = 4 << 10;
 
+/// What a client says that has heard events before (the HTML standard, 9.2).
+const LAST_EVENT_ID: &str = "last-event-id";
+
 /// What every request needs.
 pub(super) struct Desk {
     herd: Herd,
     identity: Identity,
     clock: Cell<Option<WallClock>>,
+    events: Rc<Events>,
     /// The end was asked for here.
     ending: Cell<bool>,
 }
 
 /// An answer that is sent as a whole.
-pub(super) type Answer = Response<Full<Bytes>>;
+type Answer = Response<Full<Bytes>>;
+
+/// An answer that is sent as a whole, or piece by piece for as long as its client stays.
+pub(super) type Reply = Response<Either<Full<Bytes>, EventStream>>;
 
 impl Desk {
     pub(super) fn new(herd: Herd, identity: Identity) -> Self {
-        Self { herd, identity, clock: Cell::new(None), ending: Cell::new(false) }
+        Self { herd, identity, clock: Cell::new(None), events: Events::new(), ending: Cell::new(false) }
     }
 
     /// Answers a request: every one has an answer, a refusal is one too.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answer {
-        self.perform(request, peer).await.unwrap_or_else(|refusal| refusal.response())
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Reply {
+        self.perform(request, peer).await.unwrap_or_else(|refusal| whole(refusal.response()))
     }
 
-    async fn perform(&self, request: Request<Incoming>, peer: Peer) -> Result<Answer, Refusal> {
+    async fn events(&self, headers: &HeaderMap, wish: Wish) -> Result<Reply, Refusal> {
+        let after = headers.get(LAST_EVENT_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+        let overview = self.survey().await?;
+        let stream = self.events.stream(&self.herd, self.clock(&overview), &Wish { after, ..wish }).await?;
+        let mut response = Response::new(Either::Right(stream));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    async fn perform(&self, request: Request<Incoming>, peer: Peer) -> Result<Reply, Refusal> {
         let (head, body) = request.into_parts();
-        match route(&head.method, head.uri.path(), head.uri.query())? {
+        let answer = match route(&head.method, head.uri.path(), head.uri.query())? {
+            Route::Events(wish) => return self.events(&head.headers, wish).await,
             Route::Services => self.services().await,
             Route::Service { id } => self.service(&id).await,
             Route::Logs { id, lines, stderr } => self.logs(id, lines, stderr).await,
             Route::Order { order, names } => self.order(order, &names, &options(body).await?).await,
+            Route::Signal { names } => self.signal(&names, &options(body).await?).await,
             Route::Reload => self.reload(&options(body).await?).await,
             Route::LastUpgrade => Ok(json(StatusCode::OK, &self.last_upgrade())),
             Route::Upgrade => Err(self.upgrade(options(body).await?, peer).await),
             Route::Shutdown => self.shutdown(&options(body).await?),
             Route::Health => self.survey().await.map(|_| text(&b"ok\n"[..])),
-        }
+        };
+        answer.map(whole)
     }
 
     async fn survey(&self) -> Result<Overview, Refusal> {
@@ -128,8 +150,22 @@ impl Desk {
         Ok(text(read.unwrap_or_default()))
     }
 
+    async fn signal(&self, names: &[String], options: &SignalOptions) -> Result<Answer, Refusal> {
+        let results = order::signal(&self.herd, names, options).await?;
+        Ok(json(StatusCode::OK, &self.results(results).await?))
+    }
+
     async fn order(&self, order: Order, names: &[String], options: &StartOptions) -> Result<Answer, Refusal> {
         let results = order::perform(&self.herd, order, names, options).await?;
+        let mut document = self.results(results).await?;
+        if order != Order::Stop {
+            self.add_last_lines(&mut document).await;
+        }
+        Ok(json(StatusCode::OK, &document))
+    }
+
+    /// What became of services, with what is known of each afterwards.
+    async fn results(&self, results: order::Results) -> Result<CommandResults, Refusal> {
         let overview = self.survey().await?;
         let (clock, sizes) = (self.clock(&overview), self.log_sizes(&overview).await);
         let mut afterwards: HashMap<_, _> = overview
@@ -142,11 +178,7 @@ impl Desk {
             let service = afterwards.remove(&id);
             document::result(&id, done, service)
         };
-        let mut document = CommandResults { version: VERSION, results: results.into_iter().map(result).collect() };
-        if order != Order::Stop {
-            self.add_last_lines(&mut document).await;
-        }
-        Ok(json(StatusCode::OK, &document))
+        Ok(CommandResults { version: VERSION, results: results.into_iter().map(result).collect() })
     }
 
     /// Adds to each failure what the service said last.
@@ -238,6 +270,11 @@ fn json_of(status: StatusCode, document: &impl Serialize, expected: usize) -> An
     let mut response = with_type("application/json", body);
     *response.status_mut() = status;
     response
+}
+
+/// A reply that is an answer as a whole.
+pub(super) fn whole(answer: Answer) -> Reply {
+    answer.map(Either::Left)
 }
 
 fn text(body: impl Into<Bytes>) -> Answer {

@@ -1,9 +1,10 @@
 //! From what the herd knows to the documents of `api/`.
 
 use crate::api::{
-    CommandResult, ConfProblem, DaemonDocument, DetailsDocument, ExitDocument, FileProblem, HerdDocument, LogsDocument,
-    PlanDocument, ServiceDocument, TreeLevel, WindowDocument,
+    CommandResult, ConfProblem, DaemonDocument, DetailsDocument, EventDocument, ExitDocument, FileProblem,
+    HerdDocument, LogsDocument, PlanDocument, ServiceDocument, TreeLevel, WindowDocument,
 };
+use crate::bus::{Event, Happening};
 use crate::conf::Problem;
 use crate::herder::{Applied, Overview, ServiceStatus};
 use crate::model::{Death, Ending, Moment, Net, ServiceId, Signal};
@@ -74,6 +75,33 @@ pub(super) fn details(status: &ServiceStatus, clock: WallClock) -> DetailsDocume
         exits: status.deaths.iter().map(|death| exit(death, clock)).collect(),
         last_words: logged.last_words,
         pipe_bytes: logged.pipe,
+    }
+}
+
+/// An event.
+pub(super) fn event(event: &Event, clock: WallClock, id: String) -> EventDocument {
+    let common = |kind: &str| EventDocument {
+        id,
+        at: clock.show(event.at),
+        service: event.service.to_string(),
+        event: kind.to_owned(),
+        message: event.what.to_string(),
+        ..EventDocument::default()
+    };
+    match &event.what {
+        Happening::Entered { from, state, run, pid, death, .. } => EventDocument {
+            from: from.map(|from| from.to_string()),
+            state: Some(state.to_string()),
+            run: run.map(|run| run.to_string()),
+            pid: *pid,
+            exit: death.as_ref().map(|death| exit(death, clock)),
+            ..common("state")
+        },
+        Happening::Adjusted => common("adjusted"),
+        Happening::OutputStuck { .. } => common("output-stuck"),
+        Happening::OutputGoesOn { .. } => common("output-goes-on"),
+        Happening::ActorReplaced => common("actor-replaced"),
+        Happening::Removed => common("removed"),
     }
 }
 

@@ -5,15 +5,17 @@ use actix::{Actor, Addr, Handler, MailboxError, Message, Recipient};
 
 use super::refusal::Refusal;
 use super::upgrade::Upgrades;
-use crate::herder::{AwaitKept, Command, Reload, Shutdown, Subscribe, Survey};
+use crate::herder::{AwaitKept, Command, Reload, SendSignal, Shutdown, Subscribe, Survey};
 
-/// All that the front can tell and ask the herd. Made [`From`] the address of any actor that handles the six messages.
+/// All that the front can tell and ask the herd. Made [`From`] the address of any actor that handles the seven messages.
 #[derive(Clone)]
 pub struct Herd {
     /// Who knows the roster.
     pub survey: Recipient<Survey>,
     /// Who obeys.
     pub command: Recipient<Command>,
+    /// Who sends signals.
+    pub signal: Recipient<SendSignal>,
     /// Who knows what is written.
     pub kept: Recipient<AwaitKept>,
     /// Who reads the confs again.
@@ -31,12 +33,14 @@ where
     A: Actor
         + Handler<Survey>
         + Handler<Command>
+        + Handler<SendSignal>
         + Handler<AwaitKept>
         + Handler<Reload>
         + Handler<Shutdown>
         + Handler<Subscribe>,
     A::Context: ToEnvelope<A, Survey>
         + ToEnvelope<A, Command>
+        + ToEnvelope<A, SendSignal>
         + ToEnvelope<A, AwaitKept>
         + ToEnvelope<A, Reload>
         + ToEnvelope<A, Shutdown>
@@ -46,6 +50,7 @@ where
         Self {
             survey: herder.clone().recipient(),
             command: herder.clone().recipient(),
+            signal: herder.clone().recipient(),
             kept: herder.clone().recipient(),
             reload: herder.clone().recipient(),
             shutdown: herder.clone().recipient(),

@@ -11,6 +11,7 @@ mod access;
 mod answer;
 mod body;
 mod document;
+mod events;
 mod herd;
 mod identity;
 mod listener;

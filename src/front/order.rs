@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep_until};
 use super::herd::{Herd, ask};
 use super::refusal::Refusal;
 use super::verdict::{Verdict, Watch};
-use crate::api::{Candidate, StartOptions, select};
+use crate::api::{Candidate, SignalOptions, StartOptions, select};
 use crate::bus::{Event, Missed, Subscription};
-use crate::herder::{AwaitKept, Command, Order, Overview, ServiceStatus, Subscribe, Survey};
-use crate::model::{Moment, ServiceId, State};
+use crate::herder::{AwaitKept, Command, Order, Overview, SendSignal, ServiceStatus, Subscribe, Survey};
+use crate::model::{Moment, ServiceId, Signal, State};
 
 /// How long a run has to live by default before its start is a success.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -51,6 +51,23 @@ pub(super) async fn perform(
         ask(&herd.kept, AwaitKept::default()).await?;
     }
     Ok(wait.results())
+}
+
+/// Sends a signal to all services that the names mean, or to none.
+pub(super) async fn signal(herd: &Herd, names: &[String], options: &SignalOptions) -> Result<Results, Refusal> {
+    let Some(signal) = &options.signal else {
+        return Err(Refusal::BadRequest("no signal is named, expected {\"signal\": \"HUP\"}".to_owned()));
+    };
+    let signal: Signal = signal.parse().map_err(|error| Refusal::BadRequest(format!("{error}")))?;
+    let overview = ask(&herd.survey, Survey).await?;
+    let ids: Vec<_> = choose(names, &overview)?.into_iter().map(|status| status.id.clone()).collect();
+    let tree = options.tree.unwrap_or_default();
+    let without = ask(&herd.signal, SendSignal { ids: ids.clone(), signal, tree }).await??;
+    let result = |id: ServiceId| {
+        let done = if without.contains(&id) { Err("has no process".to_owned()) } else { Ok(format!("sent {signal}")) };
+        (id, done)
+    };
+    Ok(ids.into_iter().map(result).collect())
 }
 
 /// The services that are meant. A glob does not mean services of other hosts, which can't be told anything.

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 
+use super::events::Wish;
 use super::refusal::Refusal;
 use crate::herder::Order;
 
@@ -19,6 +20,8 @@ pub(super) enum Route {
     Logs { id: String, lines: u64, stderr: bool },
     /// A command to the services that these ids and globs name.
     Order { order: Order, names: Vec<String> },
+    /// A signal to them.
+    Signal { names: Vec<String> },
     /// Read the confs again.
     Reload,
     /// How the last upgrade went.
@@ -27,6 +30,8 @@ pub(super) enum Route {
     Upgrade,
     /// End the daemon.
     Shutdown,
+    /// What happens, and what has.
+    Events(Wish),
     /// Whether the herd answers.
     Health,
 }
@@ -50,6 +55,10 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
                 let (lines, stderr) = part_of_log(query)?;
                 Ok(Route::Logs { id: decode(id)?, lines, stderr })
             });
+        }
+        ["v1", "events"] => return get().and_then(|()| Ok(Route::Events(wish(query)?))),
+        ["v1", "services", names, "signal"] => {
+            post().and_then(|()| Ok(Route::Signal { names: split(&decode(names)?)? }))
         }
         ["v1", "services", names, verb] => {
             let order = order(verb).ok_or_else(unknown)?;
@@ -79,6 +88,24 @@ fn order(verb: &str) -> Option<Order> {
 fn split(names: &str) -> Result<Vec<String>, Refusal> {
     let names: Vec<String> = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     if names.is_empty() { Err(Refusal::BadRequest("no service is named".to_owned())) } else { Ok(names) }
+}
+
+/// Which events: those to come, and no past ones, unless it says otherwise.
+fn wish(query: Option<&str>) -> Result<Wish, Refusal> {
+    let mut wish = Wish { follow: true, ..Wish::default() };
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("past", number)) if number.parse::<u32>().is_ok() => wish.past = number.parse().unwrap_or_default(),
+            Some(("follow", "true")) => wish.follow = true,
+            Some(("follow", "false")) => wish.follow = false,
+            _ => {
+                return Err(Refusal::BadRequest(format!(
+                    "{pair:?} in the query is not understood: past=NUMBER and follow=false are"
+                )));
+            }
+        }
+    }
+    Ok(wish)
 }
 
 /// How many lines, and whether of standard error.
@@ -144,7 +171,11 @@ mod tests {
         assert_eq!(ask("POST", "/v1/services/web/start"), order(Order::Start, &["web"]));
         assert_eq!(ask("POST", "/v1/services/a,b/stop"), order(Order::Stop, &["a", "b"]));
         assert_eq!(ask("POST", "/v1/services/a%2cb,*%3F/restart"), order(Order::Restart, &["a", "b", "*?"]));
+        assert_eq!(ask("POST", "/v1/services/a,b/signal"), Ok(Route::Signal { names: vec!["a".into(), "b".into()] }));
         assert_eq!(ask("POST", "/v1/reload"), Ok(Route::Reload));
+        let events = |past, follow| Ok(Route::Events(Wish { past, after: None, follow }));
+        assert_eq!(ask("GET", "/v1/events"), events(0, true));
+        assert_eq!(ask("GET", "/v1/events?past=7&follow=false"), events(7, false));
         assert_eq!(ask("GET", "/v1/upgrade"), Ok(Route::LastUpgrade));
         assert_eq!(ask("POST", "/v1/upgrade"), Ok(Route::Upgrade));
         assert_eq!(ask("POST", "/v1/shutdown"), Ok(Route::Shutdown));
@@ -172,6 +203,7 @@ mod tests {
             ("DELETE", "/v1/services/web", "GET"),
             ("POST", "/v1/services/web/logs", "GET"),
             ("POST", "/healthz", "GET"),
+            ("POST", "/v1/events", "GET"),
             ("GET", "/v1/services/web/start", "POST"),
             ("GET", "/v1/reload", "POST"),
             ("PUT", "/v1/upgrade", "GET, POST"),
@@ -185,6 +217,8 @@ mod tests {
     fn a_bad_query_or_encoding_is_refused() {
         for (method, path) in [
             ("GET", "/v1/services?full=1"),
+            ("GET", "/v1/events?past=-1"),
+            ("GET", "/v1/events?follow=maybe"),
             ("GET", "/v1/services/web/logs?lines=x"),
             ("GET", "/v1/services/web/logs?line=1"),
             ("GET", "/v1/services/web/logs?stream=x"),

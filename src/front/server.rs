@@ -16,12 +16,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::access::{Access, Stranger};
-use super::answer::Desk;
+use super::answer::{Desk, whole};
 use super::refusal::Refusal;
 use super::{Herd, Identity};
 
 /// How many connections are served at a time; further ones wait in the listener's backlog.
-const MAX_CONNECTIONS: usize = 200;
+const MAX_CONNECTIONS: usize = 512;
 /// How long the head of a request may take to arrive, and how long an idle connection is kept.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest head of a request, a list of many ids in its path included.
@@ -114,7 +114,7 @@ async fn serve_connection(stream: UnixStream, desk: Rc<Desk>, access: Access, mu
         async move {
             Ok::<_, Infallible>(match admitted {
                 Ok(peer) => desk.answer(request, peer).await,
-                Err(Stranger { uid }) => Refusal::Forbidden { uid }.response(),
+                Err(Stranger { uid }) => whole(Refusal::Forbidden { uid }.response()),
             })
         }
     });

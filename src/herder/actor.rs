@@ -9,11 +9,14 @@ use tokio::sync::oneshot;
 
 use super::farewell::Farewell;
 use super::load::{Confs, Loading, Request};
-use super::messages::{AwaitKept, Command, End, GetSettings, Order, Overview, Subscribe, Survey, UnknownServices};
+use super::messages::{
+    AwaitKept, Command, End, GetSettings, Order, Overview, SendSignal, Subscribe, Survey, UnknownServices,
+};
 use super::roster::Roster;
 use crate::bus::{Bus, Subscription};
 use crate::model::ServiceId;
 use crate::policy::{Because, Input};
+use crate::process::Whom;
 use crate::service::{Herd, Instruct, ServiceNews};
 
 /// The root actor of a herd.
@@ -127,6 +130,24 @@ impl Handler<Command> for Herder {
             spawner.kept().await;
             Ok(())
         })
+    }
+}
+
+impl Handler<SendSignal> for Herder {
+    type Result = Result<Vec<ServiceId>, UnknownServices>;
+
+    fn handle(&mut self, SendSignal { ids, signal, tree }: SendSignal, _: &mut Self::Context) -> Self::Result {
+        self.known(&ids, Order::Stop)?;
+        let whom = if tree { Whom::Tree } else { Whom::Main };
+        let mut without = Vec::new();
+        for id in ids {
+            let child = self.roster.entries.get(&id).and_then(|entry| entry.child.as_ref());
+            match child.and_then(|child| child.life.note().phase.run()) {
+                Some(run) => self.herd.spawner.signal(run, signal, whom),
+                None => without.push(id),
+            }
+        }
+        Ok(without)
     }
 }
 

@@ -7,7 +7,7 @@ use actix::Message;
 
 use crate::bus::{Happening, Subscription};
 use crate::conf::{Problem, Settings};
-use crate::model::{Death, Moment, Net, RunId, ServiceId, ServiceSpec, State, Wanted};
+use crate::model::{Death, Moment, Net, RunId, ServiceId, ServiceSpec, Signal, State, Wanted};
 use crate::process::Logged;
 
 /// What is known of the herd right now.
@@ -71,6 +71,19 @@ pub struct ServiceStatus {
     pub conf: PathBuf,
     /// What is wrong with that file.
     pub conf_problems: Vec<Problem>,
+}
+
+/// A signal to the processes of some services. All of them are known, or nothing is done. Answered with those that have no
+/// process.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Vec<ServiceId>, UnknownServices>")]
+pub struct SendSignal {
+    /// Whom.
+    pub ids: Vec<ServiceId>,
+    /// Which.
+    pub signal: Signal,
+    /// To all processes of each, and not only to the main one.
+    pub tree: bool,
 }
 
 /// An operator's command to some services. All of them are known, or nothing is done.

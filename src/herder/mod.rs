@@ -23,5 +23,5 @@ pub use load::Confs;
 pub(crate) use messages::LogNews;
 pub use messages::{
     Applied, AwaitEnd, AwaitKept, Command, Dismiss, End, GetSettings, HerdEnded, Order, Overview, Reload, ReloadError,
-    ServiceStatus, Shutdown, Subscribe, Supervise, Survey, UnknownServices,
+    SendSignal, ServiceStatus, Shutdown, Subscribe, Supervise, Survey, UnknownServices,
 };

@@ -7,24 +7,13 @@ use crate::model::{Cause, Death, State};
 
 /// Writes the line of an event through `log`.
 pub(crate) fn write(event: &Event) {
-    let id = &event.service;
-    match &event.what {
-        Happening::Entered { state, reason, pid, death, .. } => {
-            let level = level(*state, *death);
-            match pid {
-                Some(pid) => log::log!(level, "{id}: {state}, pid {pid}: {reason}"),
-                None => log::log!(level, "{id}: {state}: {reason}"),
-            }
-        }
-        Happening::Adjusted => log::info!("{id}: adjusted to its changed conf, without a new process"),
-        Happening::OutputStuck { why } => log::error!("{id}: {why}"),
-        Happening::OutputGoesOn { dropped: 0 } => log::info!("{id}: its output is written again"),
-        Happening::OutputGoesOn { dropped } => {
-            log::warn!("{id}: its output is written again; {dropped} lines were dropped");
-        }
-        Happening::ActorReplaced => log::error!("{id}: its actor panicked and was replaced; its process goes on"),
-        Happening::Removed => log::info!("{id}: removed, its conf is gone"),
-    }
+    let level = match &event.what {
+        Happening::Entered { state, death, .. } => level(*state, *death),
+        Happening::OutputStuck { .. } | Happening::ActorReplaced => Level::Error,
+        Happening::OutputGoesOn { dropped } if *dropped > 0 => Level::Warn,
+        Happening::OutputGoesOn { .. } | Happening::Adjusted | Happening::Removed => Level::Info,
+    };
+    log::log!(level, "{}: {}", event.service, event.what);
 }
 
 fn level(state: State, death: Option<Death>) -> Level {

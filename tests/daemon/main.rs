@@ -9,6 +9,7 @@ mod clock;
 mod confs;
 mod crowd;
 mod door;
+mod events;
 mod exits;
 mod following;
 mod hanging;

@@ -11,8 +11,8 @@ use daemonherder::bus::{Bus, Happening};
 use daemonherder::conf::Problem;
 use daemonherder::front::{self, Access, Identity};
 use daemonherder::herder::{
-    Applied, AwaitKept, Command, Order, Overview, Reload, ReloadError, ServiceStatus, Shutdown, Subscribe, Survey,
-    UnknownServices,
+    Applied, AwaitKept, Command, Order, Overview, Reload, ReloadError, SendSignal, ServiceStatus, Shutdown, Subscribe,
+    Survey, UnknownServices,
 };
 use daemonherder::model::{Cause, Death, Ending, Moment, Net, RunId, ServiceId, State, Wanted};
 use tokio::sync::oneshot;
@@ -162,6 +162,15 @@ impl Handler<Command> for FakeHerder {
             }
         }
         Ok(())
+    }
+}
+
+impl Handler<SendSignal> for FakeHerder {
+    type Result = Result<Vec<ServiceId>, UnknownServices>;
+
+    fn handle(&mut self, SendSignal { ids, signal, tree }: SendSignal, _: &mut Self::Context) -> Self::Result {
+        self.told.lock().unwrap().push(format!("{signal} {ids:?} {tree}"));
+        Ok(ids.into_iter().filter(|id| self.services[id].run.is_none()).collect())
     }
 }
 
