@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn each_daemon_of_a_user_has_a_name_of_its_own() {
-        let name = |line| said(line, "/home/u").1;
+        let name = |line: &str| said(line, "/home/u").1;
         let directory = tempfile::tempdir().unwrap();
         let (at, link) = (directory.path().join("at"), directory.path().join("link"));
         std::fs::create_dir(&at).unwrap();
