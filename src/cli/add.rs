@@ -128,9 +128,9 @@ fn follows(addition: &Addition, plan: Option<&PlanDocument>) -> String {
         Some(plan) if is_in(&plan.start) => " and started".to_owned(),
         Some(plan) if is_in(&plan.restart) => " and restarted with it".to_owned(),
         _ if !addition.spec.enabled => format!("; `daemonherder start {id}` starts it, for herder.json disables it"),
-        None if addition.present => String::new(),
+        _ if addition.present => String::new(),
         None => "; starts with the next reload or daemon".to_owned(),
-        // It ran already, or the daemon has problems with the file, which `status` tells.
+        // The daemon has problems with the file, or something of an earlier one still ends.
         Some(_) => format!("; `daemonherder status {id}` tells more"),
     }
 }
@@ -254,6 +254,11 @@ mod tests {
         assert_eq!(said(new.clone(), Some(plan(&["web"], &[]))), "added and started");
         assert_eq!(said(new.clone(), Some(plan(&[], &["web"]))), "added and restarted with it");
         assert_eq!(said(new, Some(plan(&["we"], &[]))), "added; `daemonherder status web` tells more");
+        assert_eq!(
+            said(addition(true, true, true), Some(plan(&["web"], &[]))),
+            "is there already (/c/web.conf) and started"
+        );
+        assert_eq!(said(addition(true, true, true), Some(plan(&[], &[]))), "is there already (/c/web.conf)");
         assert_eq!(said(addition(true, true, true), None), "is there already (/c/web.conf)");
         assert_eq!(said(addition(false, false, true), Some(plan(&[], &[]))), "added, for other hosts than this one");
         let disabled = "added; `daemonherder start web` starts it, for herder.json disables it";

@@ -177,9 +177,10 @@ impl Installed {
         }
         // Both would start one each, and after `systemctl stop` cron would have it back within a minute.
         self.leave_cron(terminal)?;
-        // The unit's could not come up beside it, and would be tried again and again.
-        let runs = answers(daemon);
         let service = unit.service();
+        let active = systemd_runs() && perform(&unit.systemctl(&["is-active", "--quiet", &service])).is_ok();
+        // Beside another one than its own it could not come up, and would be tried again and again.
+        let runs = !active && answers(daemon);
         let enable: &[&str] = if runs { &["enable", &service] } else { &["enable", "--now", &service] };
         let commands = [unit.systemctl(&["daemon-reload"]), unit.systemctl(enable)];
         for line in steps(unit, &commands, systemd_runs(), runs)? {

@@ -71,7 +71,7 @@ RestartSec=1s
 KillMode=process
 # Each service has its own time to end (stop.timeout), and is killed after that; this is longer than any of them.
 TimeoutStopSec=10min
-# A cgroup for each service below this unit's, which itself holds none, so that controllers can be given on.
+# Each service has a cgroup below this unit's; no process is in that itself, so that controllers can be given on.
 Delegate=yes
 DelegateSubgroup=daemon
 # A service that is killed for want of memory is restarted; the others go on.
@@ -151,7 +151,7 @@ mod tests {
         KillMode=process
         # Each service has its own time to end (stop.timeout), and is killed after that; this is longer than any of them.
         TimeoutStopSec=10min
-        # A cgroup for each service below this unit's, which itself holds none, so that controllers can be given on.
+        # Each service has a cgroup below this unit's; no process is in that itself, so that controllers can be given on.
         Delegate=yes
         DelegateSubgroup=daemon
         # A service that is killed for want of memory is restarted; the others go on.
