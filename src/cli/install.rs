@@ -58,13 +58,16 @@ pub(super) fn run(
 
 pub(super) fn undo(places: &Places, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
     let installed = Installed::at(places)?;
-    let lines = installed.leave_cron(terminal)?;
-    let unit = installed.leave_systemd(terminal)?;
-    if !lines && !unit {
+    let unit = &installed.unit;
+    let (lines, active) = (installed.leave_cron(terminal)?, is_active(unit));
+    if !installed.leave_systemd(active, terminal)? && !lines {
         writeln!(terminal.out, "nothing is installed: neither crontab lines nor a unit")?;
     }
     if answers(daemon) {
-        writeln!(terminal.out, "the daemon runs on: `daemonherder shutdown` ends it and its services")?;
+        // What has gone from the disk is still known to systemd, which would start it again.
+        let stop = unit.systemctl(&["stop", &unit.service()]).join(" ");
+        let end = if active { &stop } else { "daemonherder shutdown" };
+        writeln!(terminal.out, "the daemon runs on: `{end}` ends it and its services")?;
     }
     Ok(Exit::Done)
 }
@@ -178,9 +181,8 @@ impl Installed {
         // Both would start one each, and after `systemctl stop` cron would have it back within a minute.
         self.leave_cron(terminal)?;
         let service = unit.service();
-        let active = systemd_runs() && perform(&unit.systemctl(&["is-active", "--quiet", &service])).is_ok();
         // Beside another one than its own it could not come up, and would be tried again and again.
-        let runs = !active && answers(daemon);
+        let runs = !is_active(unit) && answers(daemon);
         let enable: &[&str] = if runs { &["enable", &service] } else { &["enable", "--now", &service] };
         let commands = [unit.systemctl(&["daemon-reload"]), unit.systemctl(enable)];
         for line in steps(unit, &commands, systemd_runs(), runs)? {
@@ -189,22 +191,31 @@ impl Installed {
         Ok(())
     }
 
-    /// Takes our unit away; whether there was one.
-    fn leave_systemd(&self, terminal: &mut Terminal<'_>) -> Result<bool, Failure> {
+    /// Takes our unit away; whether there was one. Of a unit that is active systemd is to keep what it has read: if it read
+    /// all anew, it would know only that the unit has gone, and kill the services with the keeper.
+    fn leave_systemd(&self, active: bool, terminal: &mut Terminal<'_>) -> Result<bool, Failure> {
         let path = self.unit.path();
         if !path.exists() {
             return Ok(false);
         }
-        let tell = |words: &[&str]| if systemd_runs() { perform(&self.unit.systemctl(words)) } else { Ok(()) };
-        tell(&["disable", &self.unit.service()])?;
+        if systemd_runs() {
+            perform(&self.unit.systemctl(&["disable", "--no-reload", &self.unit.service()]))?;
+        }
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.map_err(Failure::file("remove", &path))?,
         }
-        tell(&["daemon-reload"])?;
+        if systemd_runs() && !active {
+            perform(&self.unit.systemctl(&["daemon-reload"]))?;
+        }
         writeln!(terminal.out, "{} is taken away", path.display())?;
         Ok(true)
     }
+}
+
+/// Whether systemd has started it.
+fn is_active(unit: &Unit) -> bool {
+    systemd_runs() && perform(&unit.systemctl(&["is-active", "--quiet", &unit.service()])).is_ok()
 }
 
 /// Performs what makes a unit known, or says what would; and what is left for people to do.
