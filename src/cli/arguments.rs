@@ -182,7 +182,7 @@ enum Command {
     Check(CheckArguments),
     /// Write the conf of a service; a daemon that runs starts it
     ///
-    /// Writes DIR/<id>.conf, or DIR/<id>@<host>.conf with --host, with nothing in it but what is given here. No file is ever
+    /// Writes DIR/ID.conf, or DIR/ID@HOST.conf with --host, with nothing in it but what is given here. No file is ever
     /// replaced; where one is there that says the same, there is nothing to do. What follows -- is the command, word by word,
     /// as in: daemonherder add web --cwd /srv/web -- python3 -m http.server 8080
     ///

@@ -229,10 +229,10 @@ fn lines_are_installed_once_start_the_daemon_and_leave_the_others_alone() {
     let before = pids(&herd);
     assert!(before.0.is_u64() && before.1.is_u64(), "{before:?}");
 
-    // What cron will run finds this very daemon, with nothing but what cron gives it.
+    // What cron will run finds this very daemon, with nothing but what cron gives it; in that home none could be.
     for command in bin.commands() {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &command]).current_dir("/").env_clear().env("HOME", "/nowhere").env("PATH", "/usr/bin:/bin");
+        shell.args(["-c", &command]).current_dir("/").env_clear().env("HOME", "/dev/null").env("PATH", "/usr/bin:/bin");
         let done = finish(&mut shell);
         assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""), "{command}");
     }
