@@ -80,7 +80,7 @@ pub(super) fn run(
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, Failure> {
     let id = &arguments.id;
-    let here = std::env::current_dir().map_err(Failure::file("tell where this is,", Path::new(".")))?;
+    let here = std::env::current_dir().map_err(Failure::file("find the current directory", Path::new(".")))?;
     let unsaid = |why: String| Failure::NoConf { id: id.to_string(), why, exit: Exit::Usage };
     let text = arguments.text(&here).map_err(unsaid)?;
     create_directory(&places.config_dir).map_err(Failure::file("make", &places.config_dir))?;
