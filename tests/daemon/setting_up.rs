@@ -169,6 +169,11 @@ impl Bin {
         copy_of(&plain, self.0.join(name));
     }
 
+    /// What finds these before the machine's own, which no scenario may touch.
+    fn path(&self) -> String {
+        format!("{}:/usr/bin:/bin", self.0.display())
+    }
+
     fn table(&self) -> Vec<u8> {
         fs::read(self.0.join("table")).unwrap_or_default()
     }
@@ -186,7 +191,7 @@ impl Bin {
 
     fn run(&self, herd: &Herd, line: &str) -> Done {
         let mut command = herd.command();
-        command.env("PATH", format!("{}:/usr/bin:/bin", self.0.display()));
+        command.env("PATH", self.path());
         command.env("DHERDER_CONFIG_DIR", strange(herd));
         finish(command.args(line.split_whitespace()))
     }
@@ -280,6 +285,7 @@ fn an_install_that_cannot_be_says_what_to_do() {
     let program = copy_of(Path::new(BINARY), herd.path().join("program"));
     let mut gone = Command::new("/bin/sh");
     herd.place(&mut gone);
+    gone.env("PATH", bin.path());
     let script = "exec 3< \"$0\"; rm \"$0\"; exec /proc/self/fd/3 install";
     let done = finish(gone.args(["-c", script]).arg(&program));
     assert!(done.code == 1 && done.err.contains("not there any more"), "{done:?}");
@@ -287,7 +293,7 @@ fn an_install_that_cannot_be_says_what_to_do() {
     open_to_others(&program, 0o777);
     let mut open = Command::new(program);
     herd.place(&mut open);
-    let done = finish(open.arg("install"));
+    let done = finish(open.env("PATH", bin.path()).arg("install"));
     assert!(done.code == 1 && done.err.contains("is writable"), "{done:?}");
 }
 
@@ -307,7 +313,7 @@ fn a_unit_of_ones_own_is_written_and_taken_away() {
     let run = |line: &str| {
         let mut command = Command::new(&prefix[0]);
         herd.place(&mut command);
-        command.env("PATH", format!("{}:/usr/bin:/bin", bin.0.display()));
+        command.env("PATH", bin.path());
         finish(command.args(&prefix[1..]).args(line.split_whitespace()))
     };
     let installed = run("install --systemd");
