@@ -20,6 +20,11 @@ fn main() -> ExitCode {
         Role::Daemon(places, arguments) if arguments.detach => daemon::detach(&places),
         Role::Daemon(places, _) => daemon::run(&places),
         Role::Schema => cli::run_schema(&mut terminal).into(),
+        Role::Completions(shell) => cli::run_completions(shell, &mut terminal).into(),
+        Role::Man => cli::run_man(&mut terminal).into(),
+        Role::Setup(overrides, setup) => {
+            at_places(&overrides, &mut terminal, |places, terminal| cli::run_setup(&setup, &places, terminal))
+        }
         Role::Check(overrides, arguments) => {
             at_places(&overrides, &mut terminal, |places, terminal| cli::run_check(&arguments, &places, terminal))
         }

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::{
-    EventsArguments, Exit, LogsArguments, OrderArguments, ReloadArguments, ShutdownArguments, SignalArguments,
-    StatusArguments, Terminal, UpgradeArguments,
+    AddArguments, EventsArguments, Exit, InstallArguments, LogsArguments, OrderArguments, ReloadArguments,
+    RemoveArguments, ShutdownArguments, SignalArguments, StatusArguments, Terminal, UpgradeArguments,
 };
 use crate::conf::Overrides;
 
@@ -40,8 +41,14 @@ pub enum Role {
     Logs(Overrides, LogsArguments),
     /// A verb that needs no daemon: look at confs.
     Check(Overrides, CheckArguments),
+    /// A verb that needs no daemon, and tells one that runs: write confs, or what starts a daemon.
+    Setup(Overrides, Setup),
     /// A verb that needs no daemon: print the JSON Schema of a conf.
     Schema,
+    /// A verb that needs no daemon: print completions.
+    Completions(Shell),
+    /// A verb that needs no daemon: print the manual page.
+    Man,
 }
 
 /// Where things are, as far as the command line says so; whoever finds them looks at the variables, too.
@@ -93,6 +100,19 @@ pub enum Verb {
     Upgrade(UpgradeArguments),
     /// End the daemon.
     Shutdown(ShutdownArguments),
+}
+
+/// A verb that sets something up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// Write the conf of a service.
+    Add(AddArguments),
+    /// Take it away.
+    Remove(RemoveArguments),
+    /// Have the daemon come back with the machine.
+    Install(InstallArguments),
+    /// Have it do so no more.
+    Uninstall,
 }
 
 /// What `check` looks at.
@@ -173,8 +193,39 @@ enum Command {
     Logs(LogsArguments),
     /// Look for problems in conf files; needs no daemon
     Check(CheckArguments),
+    /// Write the conf of a service; a daemon that runs starts it
+    ///
+    /// Writes DIR/ID.conf, or DIR/ID@HOST.conf with --host, with nothing in it but what is given here. No file is ever
+    /// replaced; where one is there that says the same, there is nothing to do. What follows -- is the command, word by word,
+    /// as in: daemonherder add web --cwd /srv/web -- python3 -m http.server 8080
+    ///
+    /// --host is about the file here, wherever it stands; DHERDER_HOST still says what this host is called.
+    Add(AddArguments),
+    /// Delete the conf of a service; a daemon that runs stops it
+    ///
+    /// Deletes the file that this host uses. Files of the same id for other hosts stay, and are named.
+    Remove(RemoveArguments),
+    /// Have the daemon start with the machine, and start it now
+    ///
+    /// Puts two lines into your crontab, or with --systemd a unit in its place: as root /etc/systemd/system/daemonherder.service,
+    /// else ~/.config/systemd/user/daemonherder.service. A daemon with places of its own has lines and a unit of its own. Doing
+    /// it again changes nothing but what has to be changed.
+    Install(InstallArguments),
+    /// Take away what `install` has made; a daemon that runs goes on
+    Uninstall,
     /// Print the JSON Schema of a conf file; needs no daemon
     Schema,
+    /// Print completions for a shell; needs no daemon
+    ///
+    /// For bash: daemonherder completions bash > ~/.local/share/bash-completion/completions/daemonherder
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page; needs no daemon
+    ///
+    /// To read it: daemonherder man | man -l -
+    Man,
 }
 
 /// Whom to stop.
@@ -206,7 +257,7 @@ pub fn parse(
     terminal: &mut Terminal<'_>,
 ) -> Result<Role, Exit> {
     let CommandLine { places, command } = CommandLine::try_parse_from(words).map_err(|error| tell(&error, terminal))?;
-    let overrides = Overrides::from(places);
+    let mut overrides = Overrides::from(places);
     Ok(match command {
         None => Role::Daemon(overrides, RunArguments::default()),
         Some(Command::Run(arguments)) => Role::Daemon(overrides, arguments),
@@ -221,8 +272,23 @@ pub fn parse(
         Some(Command::Shutdown(arguments)) => Role::Client(overrides, Verb::Shutdown(arguments)),
         Some(Command::Logs(arguments)) => Role::Logs(overrides, arguments),
         Some(Command::Check(arguments)) => Role::Check(overrides, arguments),
+        Some(Command::Add(arguments)) => {
+            // The same flag to clap, and here it is the file's.
+            overrides.host = None;
+            Role::Setup(overrides, Setup::Add(arguments))
+        }
+        Some(Command::Remove(arguments)) => Role::Setup(overrides, Setup::Remove(arguments)),
+        Some(Command::Install(arguments)) => Role::Setup(overrides, Setup::Install(arguments)),
+        Some(Command::Uninstall) => Role::Setup(overrides, Setup::Uninstall),
         Some(Command::Schema) => Role::Schema,
+        Some(Command::Completions { shell }) => Role::Completions(shell),
+        Some(Command::Man) => Role::Man,
     })
+}
+
+/// The command line, for what is made of it besides the parser.
+pub(super) fn command() -> clap::Command {
+    CommandLine::command()
 }
 
 fn tell(error: &clap::Error, terminal: &mut Terminal<'_>) -> Exit {
@@ -257,8 +323,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory;
-        CommandLine::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -271,6 +336,14 @@ mod tests {
         };
         let client = |verb| Ok(Role::Client(Overrides::default(), verb));
         let logs = |arguments| Ok(Role::Logs(Overrides::default(), arguments));
+        let setup = |setup| Ok(Role::Setup(Overrides::default(), setup));
+        let added = AddArguments {
+            id: "a".parse().unwrap(),
+            cwd: Some(".".into()),
+            env: vec![("A".into(), "b=c".into()), ("D".into(), String::new())],
+            hosts: Some("h".into()),
+            command: ["x", "-y", "--host", "z"].map(str::to_owned).into(),
+        };
         let ten = LogsArguments { ids: vec!["a".into()], follow: false, lines: Lines::Last(10), stderr: false };
         for (line, expected) in [
             ("", Ok(Role::Daemon(Overrides::default(), RunArguments::default()))),
@@ -304,6 +377,17 @@ mod tests {
             ("logs a -fn0", logs(LogsArguments { follow: true, lines: Lines::Last(0), ..ten.clone() })),
             ("logs a -n all --stderr", logs(LogsArguments { lines: Lines::All, stderr: true, ..ten.clone() })),
             ("schema", Ok(Role::Schema)),
+            ("completions zsh", Ok(Role::Completions(Shell::Zsh))),
+            ("man", Ok(Role::Man)),
+            ("add a --host h --cwd . --env A=b=c --env D= -- x -y --host z", setup(Setup::Add(added.clone()))),
+            ("--host h add a --cwd . --env A=b=c --env D= -- x -y --host z", setup(Setup::Add(added))),
+            ("remove a", setup(Setup::Remove(RemoveArguments { id: "a".parse().unwrap() }))),
+            ("install", setup(Setup::Install(InstallArguments::default()))),
+            (
+                "install --systemd --no-revive",
+                setup(Setup::Install(InstallArguments { systemd: true, no_revive: true })),
+            ),
+            ("uninstall", setup(Setup::Uninstall)),
             (
                 "check x.conf --json --host h",
                 Ok(Role::Check(
@@ -329,6 +413,14 @@ mod tests {
             "signal NONE a",
             "signal HUP",
             "shutdown now",
+            "add",
+            "add a",
+            "add a x",
+            "add a@b -- x",
+            "add a --env A -- x",
+            "remove",
+            "remove a*",
+            "completions tcsh",
         ] {
             let (role, out, err) = read(line);
             assert_eq!(role, Err(Exit::Usage), "{line}");

@@ -7,16 +7,21 @@
 //! What never happens here: a word on stdout beside the one document of `--json`, an escape sequence without a terminal,
 //! an exit code that is not in [`Exit`].
 
+mod add;
 mod arguments;
 mod check;
 mod client;
+mod completions;
 mod events;
 mod exit;
+mod install;
 mod logs;
+mod man;
 mod order;
 mod problem;
 mod progress;
 mod reload;
+mod remove;
 mod schema;
 mod shutdown;
 mod signal;
@@ -29,15 +34,18 @@ mod text;
 mod upgrade;
 mod watching;
 
-pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Verb, parse};
+pub use add::AddArguments;
+pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Setup, Verb, parse};
 pub use check::{CheckReport, CheckedFile, Standing, check};
 pub use client::Daemon;
 pub use events::EventsArguments;
 pub use exit::Exit;
+pub use install::InstallArguments;
 pub use logs::{Lines, LogsArguments};
 pub use order::OrderArguments;
 pub use problem::Failure;
 pub use reload::ReloadArguments;
+pub use remove::RemoveArguments;
 pub use schema::schema;
 pub use shutdown::ShutdownArguments;
 pub use signal::SignalArguments;
@@ -45,6 +53,8 @@ pub use status::StatusArguments;
 pub use style::Style;
 pub use terminal::Terminal;
 pub use upgrade::UpgradeArguments;
+
+use clap_complete::Shell;
 
 use crate::conf::Places;
 
@@ -64,6 +74,30 @@ pub fn run_check(arguments: &CheckArguments, places: &Places, terminal: &mut Ter
 /// Prints the JSON Schema of a conf.
 pub fn run_schema(terminal: &mut Terminal<'_>) -> Exit {
     if writeln!(terminal.out, "{:#}", schema()).is_ok() { Exit::Done } else { Exit::Failed }
+}
+
+/// Prints what a shell has to know of the command line.
+pub fn run_completions(shell: Shell, terminal: &mut Terminal<'_>) -> Exit {
+    let written = terminal.out.write_all(&completions::completions(shell));
+    tell(written.map(|()| Exit::Done).map_err(Failure::from), terminal)
+}
+
+/// Prints the manual page.
+pub fn run_man(terminal: &mut Terminal<'_>) -> Exit {
+    let written = man::man().and_then(|page| terminal.out.write_all(page.as_bytes()));
+    tell(written.map(|()| Exit::Done).map_err(Failure::from), terminal)
+}
+
+/// Performs a verb that writes files, and then tells a daemon, if one runs.
+pub fn run_setup(setup: &Setup, places: &Places, terminal: &mut Terminal<'_>) -> Exit {
+    let daemon = Daemon { socket: places.socket.clone(), confs: places.config_dir.clone() };
+    let done = match setup {
+        Setup::Add(arguments) => add::run(arguments, places, &daemon, terminal),
+        Setup::Remove(arguments) => remove::run(arguments, places, &daemon, terminal),
+        Setup::Install(arguments) => install::run(*arguments, places, &daemon, terminal),
+        Setup::Uninstall => install::undo(places, &daemon, terminal),
+    };
+    tell(done, terminal)
 }
 
 /// Shows logs, from their files; from the daemon only where those may not be read.

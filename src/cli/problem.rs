@@ -1,11 +1,13 @@
 //! What can go wrong with a verb, how it is told, and its exit code.
 
+use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::text::printable;
 use super::{Exit, Terminal};
 use crate::api::{NO_SUCH_SERVICE, ProblemDocument, UnknownName};
+use crate::conf::{DirectoryError, PlacesError};
 
 /// Why a verb was not done.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +52,61 @@ pub enum Failure {
     /// These names are nobody's.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unknown(Vec<UnknownName>),
+    /// A conf that can't be, or stands in the way of another one.
+    #[error("cannot add {id}: {why}")]
+    NoConf {
+        /// Whose.
+        id: String,
+        /// Why not.
+        why: String,
+        /// What that is.
+        exit: Exit,
+    },
+    /// The conf directory can't be read.
+    #[error("{error}{cause}", error = .0, cause = because(.0))]
+    Directory(#[from] DirectoryError),
+    /// Nobody knows what a daemon would find that cron or systemd starts.
+    #[error("{error}{cause}", error = .0, cause = because(.0))]
+    Places(#[from] PlacesError),
+    /// A file can't be written or removed.
+    #[error("cannot {what} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// With which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The daemon can't be installed.
+    #[error("cannot install: {0}")]
+    NotInstalled(String),
+    /// A program that is needed did not do its work.
+    #[error("cannot {what}: {program}: {why}")]
+    Program {
+        /// What for.
+        what: &'static str,
+        /// Which.
+        program: String,
+        /// What it said.
+        why: String,
+    },
     /// The result could not be written.
     #[error("cannot write the result: {0}")]
     Output(#[from] io::Error),
 }
 
+/// What led to an error, behind it.
+fn because(error: &dyn Error) -> String {
+    error.source().map(|source| format!(": {source}")).unwrap_or_default()
+}
+
 impl Failure {
+    /// What becomes of an error with a file.
+    pub(super) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { what, path: path.to_owned(), source }
+    }
+
     /// Its exit code.
     pub fn exit(&self) -> Exit {
         match self {
@@ -63,12 +114,18 @@ impl Failure {
             Self::Unknown(_) => Exit::NoSuchService,
             Self::Refused(problem) if problem.title == NO_SUCH_SERVICE => Exit::NoSuchService,
             // A reader that has seen enough (`| head`) is no failure.
+            Self::NoConf { exit, .. } => *exit,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::NotPermitted { .. }
             | Self::Connection { .. }
             | Self::NoAnswer
             | Self::NotUnderstood(_)
             | Self::Refused(_)
+            | Self::Directory(_)
+            | Self::Places(_)
+            | Self::File { .. }
+            | Self::NotInstalled(_)
+            | Self::Program { .. }
             | Self::Output(_) => Exit::Failed,
         }
     }

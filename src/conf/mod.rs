@@ -18,6 +18,7 @@ mod reader;
 mod settings;
 mod units;
 
+mod addition;
 mod directory;
 mod examine;
 mod folder;
@@ -29,18 +30,21 @@ mod name;
 mod pool;
 mod remembered;
 
+mod bare;
 mod command;
 mod places;
 mod watch;
 
 pub use accounts::{AccountError, Accounts, AnyAccounts, SystemAccounts};
+pub use addition::{Addition, NoAddition, propose};
+pub use bare::Bare;
 pub use command::{SERVICE_PATH, path_hint};
 pub(crate) use directory::load_changes;
 pub use directory::{load, load_with};
 pub use examine::{Examined, Role, examine};
 pub use folder::{DirectoryError, Identity, create_directory};
 pub use host::{HostName, InvalidHost};
-pub use known::known;
+pub use known::{FilesOf, files_of, has_confs, known};
 pub use loaded::{Found, Loaded, Skipped, Source};
 pub use lower::lower;
 pub use places::{Overrides, Places, PlacesError, Surroundings};

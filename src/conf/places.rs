@@ -94,12 +94,11 @@ impl Surroundings {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let home = match set("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
             Some(home) => home,
-            None => account::by_uid(nix::unistd::geteuid().as_raw()).map_err(PlacesError::NoHome)?.home,
+            None => home_of_user()?,
         };
-        let text = |value: OsString| value.to_string_lossy().into_owned();
         Ok(Self {
             home,
-            kernel_host: hostname::get().map(text).unwrap_or_default(),
+            kernel_host: kernel_host(),
             variables: Overrides {
                 config_dir: set("DHERDER_CONFIG_DIR").map(PathBuf::from),
                 state_dir: set("DHERDER_STATE_DIR").map(PathBuf::from),
@@ -107,6 +106,26 @@ impl Surroundings {
             },
         })
     }
+
+    /// Those of a process of this user that nobody gives a variable: what cron and systemd start.
+    ///
+    /// # Errors
+    /// There is no passwd entry.
+    pub fn without_variables() -> Result<Self, PlacesError> {
+        Ok(Self { home: home_of_user()?, kernel_host: kernel_host(), variables: Overrides::default() })
+    }
+}
+
+fn home_of_user() -> Result<PathBuf, PlacesError> {
+    Ok(account::by_uid(nix::unistd::geteuid().as_raw()).map_err(PlacesError::NoHome)?.home)
+}
+
+fn kernel_host() -> String {
+    hostname::get().map(text).unwrap_or_default()
+}
+
+fn text(value: OsString) -> String {
+    value.to_string_lossy().into_owned()
 }
 
 impl Places {
@@ -153,7 +172,7 @@ fn state_name(config_dir: &Path, default: &Path, host: &HostName) -> String {
 }
 
 /// A path without symlinks, `.` and `..`; what does not exist yet is taken as it is written.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     for existing in path.ancestors() {
         if let (Ok(real), Ok(missing)) = (existing.canonicalize(), path.strip_prefix(existing)) {
             // Joining nothing would add a slash.

@@ -22,6 +22,7 @@ mod output;
 mod places;
 mod reloads;
 mod restarts;
+mod setting_up;
 mod shortage;
 mod shutdowns;
 mod stops;

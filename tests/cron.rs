@@ -1,0 +1,107 @@
+//! Debian's cron, as it is: what `install` writes brings a daemon back that was killed.
+//!
+//! Needs root and the package cron, so it is behind the feature `debian-servers`.
+#![cfg(feature = "debian-servers")]
+#![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
+
+#[path = "daemon/herd.rs"]
+#[expect(dead_code, reason = "the scenarios of one daemon alone use more of it")]
+mod herd;
+#[path = "daemon/waiting.rs"]
+mod waiting;
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Stdio};
+
+use herd::{Herd, finish, is_there, lives, sleeper};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use waiting::{until, within};
+
+/// The crontab of root as it was, and the cron of this scenario. Dropped, all is as before.
+struct Cron<'h> {
+    herd: &'h Herd,
+    table: Option<String>,
+    cron: Child,
+}
+
+impl<'h> Cron<'h> {
+    fn start(herd: &'h Herd) -> Self {
+        let listed = finish(Command::new("crontab").arg("-l"));
+        let cron = Command::new("cron").arg("-f").stdin(Stdio::null()).spawn().unwrap();
+        Self { herd, table: (listed.code == 0).then_some(listed.out), cron }
+    }
+}
+
+impl Drop for Cron<'_> {
+    fn drop(&mut self) {
+        let _ = self.cron.kill();
+        let _ = self.cron.wait();
+        match &self.table {
+            Some(table) => {
+                let file = self.herd.path().join("table");
+                fs::write(&file, table).unwrap();
+                finish(Command::new("crontab").arg(file));
+            }
+            None => drop(finish(Command::new("crontab").arg("-r"))),
+        }
+        self.herd.run("shutdown");
+    }
+}
+
+/// The processes of this herd's daemon: the keeper and then its herder.
+fn processes(herd: &Herd) -> Vec<Pid> {
+    let state = herd.state();
+    let role = |pid: &Pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<_> = line.split(|byte| *byte == 0).collect();
+        let ours = words.contains(&state.to_str().unwrap().as_bytes()) && lives(*pid);
+        let role = |word: &str| words.contains(&word.as_bytes());
+        ours.then(|| if role("--keeper") { Some(0) } else { role("--herder").then_some(1) }).flatten()
+    };
+    let names = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let mut found: Vec<_> = names.map(Pid::from_raw).filter_map(|pid| Some((role(&pid)?, pid))).collect();
+    found.sort();
+    found.into_iter().map(|(_, pid)| pid).collect()
+}
+
+#[test]
+fn a_daemon_that_was_killed_is_back_within_a_minute_with_the_same_services() {
+    assert!(nix::unistd::geteuid().is_root(), "this scenario needs root");
+    if !is_there("cron", "a real cron") {
+        return;
+    }
+    let herd = Herd::new();
+    herd.conf("web", &sleeper());
+    herd.conf("db", &sleeper());
+    let cron = Cron::start(&herd);
+    herd.done("install");
+    let pids = |document: &Value| -> Vec<Value> {
+        document["services"].as_array().unwrap().iter().map(|service| service["pid"].clone()).collect()
+    };
+    let before = herd.document();
+    assert!(pids(&before).len() == 2 && pids(&before).iter().all(Value::is_u64), "{before}");
+
+    let [keeper, herder] = processes(&herd)[..] else { panic!("{:?}", processes(&herd)) };
+    // A stopped keeper makes no further herder.
+    kill(keeper, Signal::SIGSTOP).unwrap();
+    kill(herder, Signal::SIGKILL).unwrap();
+    kill(keeper, Signal::SIGKILL).unwrap();
+    let lock = File::open(herd.state().join("lock")).unwrap();
+    within("the end of both", move || lock.lock().unwrap());
+
+    // Its first moment is the next full minute; the watchdog of one look is less than that.
+    let back = || until(&herd.state(), || (herd.run("status").code == 0).then_some(()));
+    assert!(back().or_else(back).is_some(), "cron does not bring it back: {}", herd.log());
+    let after = herd.document();
+    assert_ne!(after["daemon"]["pid"], before["daemon"]["pid"]);
+    assert_eq!(pids(&after), pids(&before));
+    let restarts = after["services"].as_array().unwrap().iter().map(|service| service["restarts"].clone());
+    assert!(restarts.into_iter().all(|restarts| restarts == 0), "{after}");
+
+    herd.done("uninstall");
+    let listed = finish(Command::new("crontab").arg("-l"));
+    assert!(!listed.out.contains(herd.path().to_str().unwrap()), "{listed:?}");
+    drop(cron);
+}
