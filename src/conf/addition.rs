@@ -7,7 +7,6 @@ use super::folder::{Folder, Listing};
 use super::host::Hosts;
 use super::inventory::Inventory;
 use super::name::{self, Named, Rank, rank};
-use super::pool::Pool;
 use super::{Accounts, AnyAccounts, DirectoryError, Found, Problem, Source, lower};
 use crate::model::{ServiceId, ServiceSpec};
 
@@ -78,7 +77,7 @@ pub fn propose(
         return Err(NoAddition::Directory(flaw));
     }
     let there = inventory.confs.iter().find(|conf| conf.path == path);
-    let present = match there.and_then(|conf| conf.read(&folder, Ok(&settings), accounts, &mut Pool::default())) {
+    let present = match there.and_then(|conf| conf.read(&folder, Ok(&settings), accounts)) {
         None => false,
         Some(Found::Good { spec: there, .. }) if *there == spec => true,
         Some(_) => return Err(NoAddition::Taken(path)),

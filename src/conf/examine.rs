@@ -6,8 +6,6 @@ use std::sync::Arc;
 use super::folder::Folder;
 use super::inventory::Inventory;
 use super::name::Rank;
-use super::pool::Pool;
-use super::remembered::Remembered;
 use super::{Accounts, DirectoryError, Found, Problem, Source};
 use crate::model::{ServiceId, ServiceSpec};
 use crate::os::ownership::flaw;
@@ -69,9 +67,7 @@ pub fn examine(
             Rank::Overridden(by) => (Role::Overridden(id, inventory.confs[*by].path.clone()), None),
             Rank::OtherHost => (Role::OtherHost(id), None),
         };
-        let (pool, remembered) = (&mut Pool::default(), &mut Remembered::default());
-        let read = conf.read(&folder, Ok(&settings), conf.accounts(accounts), pool, remembered);
-        let (mut problems, spec) = match read {
+        let (mut problems, spec) = match conf.read(&folder, Ok(&settings), conf.accounts(accounts)) {
             None => continue,
             Some(Found::Good { spec, .. }) => (Vec::new(), Some(spec)),
             Some(Found::Broken { problems, .. }) => (problems, None),

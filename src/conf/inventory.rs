@@ -172,7 +172,7 @@ impl ConfFile {
         if let Some(spec) = stamp.and_then(|stamp| remembered.get(&self.name, stamp)) {
             return Some(Found::Good { spec, path: self.path.clone() });
         }
-        let found = self.read(folder, settings, accounts, pool, remembered);
+        let found = self.read_anew(folder, settings, accounts, pool, remembered);
         if let (Some(Found::Good { spec, .. }), Some(stamp)) = (&found, stamp) {
             remembered.put(&self.name, stamp, spec, now);
         }
@@ -181,6 +181,15 @@ impl ConfFile {
 
     /// Reads and lowers it; `None` if the file is gone.
     pub(super) fn read(
+        &self,
+        folder: &Folder,
+        settings: Result<&Settings, &Problem>,
+        accounts: &dyn Accounts,
+    ) -> Option<Found> {
+        self.read_anew(folder, settings, accounts, &mut Pool::default(), &mut Remembered::default())
+    }
+
+    fn read_anew(
         &self,
         folder: &Folder,
         settings: Result<&Settings, &Problem>,
