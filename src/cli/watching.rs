@@ -64,7 +64,8 @@ pub(super) fn run(
         let is_seen = terminal.style.is_terminal && kind == Kind::Table;
         let oldest = if is_seen { OLDEST } else { Duration::MAX };
         match happens.recv_timeout(oldest) {
-            Ok(()) => thread::sleep(PACE.saturating_sub(drawn.elapsed())),
+            // What happens next comes with it.
+            Ok(()) => while happens.recv_timeout(PACE.saturating_sub(drawn.elapsed())).is_ok() {},
             Err(RecvTimeoutError::Timeout) => {}
             // Nothing is heard any more: the next picture says why, or is the first of another daemon's.
             Err(RecvTimeoutError::Disconnected) => {

@@ -11,10 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use nix::sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor};
-use tokio::io::unix::AsyncFd;
 
 use super::name::{self, Named};
-use crate::os::Notifier;
+use crate::os::{Awaited, Notifier};
 
 /// What can make a difference to what is read there. A file that is being written is told of when it is closed; a new one also
 /// when it is made, for it may be a link to one that is complete.
@@ -42,7 +41,7 @@ pub(crate) struct Watch {
 /// Hears of changes.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    inotify: AsyncFd<Arc<Notifier>>,
+    inotify: Awaited,
     armed: HashMap<WatchDescriptor, Armed>,
 }
 
@@ -112,15 +111,8 @@ impl Changes {
     /// # Errors
     /// Nothing can be heard any more.
     pub(crate) async fn next(&self) -> io::Result<()> {
-        loop {
-            let mut ready = self.inotify.readable().await?;
-            match ready.get_inner().read() {
-                Ok(events) if events.iter().any(|event| self.matters(event)) => return Ok(()),
-                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-                Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        while !self.inotify.next().await?.iter().any(|event| self.matters(event)) {}
+        Ok(())
     }
 
     fn matters(&self, event: &InotifyEvent) -> bool {

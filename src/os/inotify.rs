@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -12,6 +13,10 @@ use tokio::io::unix::AsyncFd;
 /// An instance, shared by who says what to watch and who hears of it.
 #[derive(Debug)]
 pub(crate) struct Notifier(Inotify);
+
+/// One that a runtime watches.
+#[derive(Debug)]
+pub(crate) struct Awaited(AsyncFd<Arc<Notifier>>);
 
 impl AsRawFd for Notifier {
     fn as_raw_fd(&self) -> RawFd {
@@ -35,10 +40,10 @@ impl Notifier {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub(crate) fn awaited(self: Arc<Self>) -> io::Result<AsyncFd<Arc<Self>>> {
+    pub(crate) fn awaited(self: Arc<Self>) -> io::Result<Awaited> {
         // SAFETY: the descriptor is this value's own, never changes, and is closed only with the last reference to it, of
         // which the result has one.
-        Ok(unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?)
+        Ok(Awaited(unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }?))
     }
 
     /// Watches a path. To do so may take as long as the disk does.
@@ -54,12 +59,22 @@ impl Notifier {
         // An error says that it is not watched any more, as that of a directory that was deleted.
         let _ = self.0.rm_watch(watch);
     }
+}
 
-    /// What there is to read.
+impl Awaited {
+    /// What has happened since the last call. Cancel safe.
     ///
     /// # Errors
-    /// `EAGAIN` where that is nothing.
-    pub(crate) fn read(&self) -> nix::Result<Vec<InotifyEvent>> {
-        self.0.read_events()
+    /// It can't be read any more.
+    pub(crate) async fn next(&self) -> io::Result<Vec<InotifyEvent>> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            match ready.get_inner().0.read_events() {
+                Ok(events) => return Ok(events),
+                Err(Errno::EAGAIN) => ready.clear_ready(),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
