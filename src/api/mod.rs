@@ -18,7 +18,7 @@ pub use event::{EventDocument, MissedDocument};
 pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
 pub use selection::{Candidate, UnknownName, select};
 pub use status::{
-    ConfProblem, DaemonDocument, DetailsDocument, ExitDocument, HerdDocument, LogsDocument, ServiceDocument, TreeLevel,
-    WindowDocument,
+    ConfProblem, DaemonDocument, DetailsDocument, ExitDocument, HerdDocument, LogsDocument, ProcessDocument,
+    ServiceDocument, TreeLevel, WindowDocument,
 };
 pub use upgrade::{UpgradeDocument, UpgradeOptions, UpgradeResult};

@@ -81,6 +81,24 @@ pub struct DetailsDocument {
     pub last_words: Vec<String>,
     /// How many bytes its output pipes hold at the moment: more while it floods.
     pub pipe_bytes: u64,
+    /// Its main process and all that descends from it, each before its children.
+    pub processes: Vec<ProcessDocument>,
+}
+
+/// A process of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessDocument {
+    /// Its number.
+    pub pid: u32,
+    /// How many are between it and the main process: 0 is that itself.
+    pub depth: usize,
+    /// Its name, as `ps` has it.
+    pub name: String,
+    /// The memory that it has in use (resident), in bytes.
+    pub memory_bytes: u64,
+    /// The processors' time that it has used, in milliseconds.
+    pub cpu_ms: u64,
 }
 
 /// The restart window: `count` restarts of at most `intensity` within `period_ms`.

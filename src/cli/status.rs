@@ -62,7 +62,7 @@ fn show(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut Terminal<'_
             // An older daemon, or a service that has left meanwhile, says no more than it did.
             let whole = daemon.ask_for(&Question::get(format!("/v1/services/{}", segment(&service.id))));
             let service = whole.unwrap_or_else(|_| service.clone());
-            terminal.out.write_all(table::one(&service, &lines, terminal.style).as_bytes())?;
+            terminal.out.write_all(table::one(&service, &herd.host, &lines, terminal.style).as_bytes())?;
         }
         _ => terminal.out.write_all(table::all(&herd, terminal.style).as_bytes())?,
     }

@@ -1,11 +1,13 @@
 //! The two views of `status`: a line for each service, or everything of one.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::Style;
 use super::style::Colour;
 use super::text::{printable, shortened, span};
-use crate::api::{ConfProblem, ExitDocument, HerdDocument, ServiceDocument};
+use crate::api::{ConfProblem, ExitDocument, HerdDocument, ProcessDocument, ServiceDocument};
+use crate::conf::why_here;
 use crate::model::State;
 
 const HEADER: [&str; 6] = ["ID", "STATE", "PID", "UPTIME", "RESTARTS", "REASON"];
@@ -115,7 +117,7 @@ fn paragraph(text: &str) -> String {
 }
 
 /// Everything that is known of one service, and the last lines of its log.
-pub(super) fn one(service: &ServiceDocument, last_lines: &[String], style: Style) -> String {
+pub(super) fn one(service: &ServiceDocument, host: &str, last_lines: &[String], style: Style) -> String {
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
         // Writing to a String can't fail.
@@ -141,7 +143,7 @@ pub(super) fn one(service: &ServiceDocument, last_lines: &[String], style: Style
     if let Some(exit) = &service.last_exit {
         field("last exit", &printable(&exit_text(exit)));
     }
-    field("conf", &printable(if service.conf.is_empty() { NONE } else { &service.conf }));
+    field("conf", &printable(&conf_text(service, host)));
     field("logs", &logs_text(service));
     text.push_str(&problems(&service.conf, &service.conf_problems, style));
     let details = service.details.clone().unwrap_or_default();
@@ -153,6 +155,10 @@ pub(super) fn one(service: &ServiceDocument, last_lines: &[String], style: Style
             style.paint(Some(Colour::Bold), &format!("{name:<10}")),
             printable(&exit_text(exit))
         );
+    }
+    if !details.processes.is_empty() {
+        text.push_str(&paragraph(&style.paint(Some(Colour::Bold), "processes:")));
+        text.push_str(&processes(&details.processes));
     }
     // What the present run has added is below; where it has not, this is the same.
     if !details.last_words.is_empty() && !last_lines.ends_with(&details.last_words) {
@@ -169,6 +175,25 @@ pub(super) fn one(service: &ServiceDocument, last_lines: &[String], style: Style
         }
     }
     text
+}
+
+/// Where the conf is, and why that one holds here.
+fn conf_text(service: &ServiceDocument, host: &str) -> String {
+    if service.conf.is_empty() {
+        return NONE.to_owned();
+    }
+    let why = host.parse().ok().and_then(|host| why_here(Path::new(&service.conf), &host));
+    why.map_or_else(|| service.conf.clone(), |why| format!("{} ({why})", service.conf))
+}
+
+/// A line for each process of a service, its children below it.
+fn processes(processes: &[ProcessDocument]) -> String {
+    let line = |process: &ProcessDocument| {
+        let ProcessDocument { pid, depth, name, memory_bytes, cpu_ms } = process;
+        let (indent, name) = ("  ".repeat(*depth), printable(name));
+        format!("           {indent}{pid} {name}, {} KiB, {} of processor time\n", memory_bytes >> 10, span(*cpu_ms))
+    };
+    processes.iter().map(line).collect()
 }
 
 fn exit_text(exit: &ExitDocument) -> String {
@@ -292,7 +317,7 @@ mod tests {
     #[test]
     fn one_service_is_told_in_full() {
         let service = sample("web", "running", Some("exit-code"));
-        insta::assert_snapshot!(one(&service, &["hello".into(), "wor\u{7}ld".into()], Style::PLAIN), @r"
+        insta::assert_snapshot!(one(&service, "here", &["hello".into(), "wor\u{7}ld".into()], Style::PLAIN), @r"
         id:        web
         name:      The web
         state:     running since 2026-01-02T03:04:05.006Z
@@ -303,7 +328,7 @@ mod tests {
         uptime:    2h 5m
         restarts:  3, 1 of at most 5 within the last 10s
         last exit: exited with code 3 (exit-code) at 2026-01-02T03:04:04.000Z
-        conf:      /c/web.conf
+        conf:      /c/web.conf (for every host)
         logs:      42 bytes
 
         hello

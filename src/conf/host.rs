@@ -92,6 +92,16 @@ impl Hosts {
     }
 }
 
+impl fmt::Display for Closeness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Everywhere => "for every host",
+            Self::Among => "a list or a glob that means this host",
+            Self::Named => "for this host alone",
+        })
+    }
+}
+
 /// Whether a pattern with `*` and `?` matches all of a text. Takes at most the product of both lengths in steps.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);

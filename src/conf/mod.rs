@@ -47,6 +47,7 @@ pub use host::{HostName, InvalidHost};
 pub use known::{FilesOf, files_of, has_confs, known};
 pub use loaded::{Found, Loaded, Skipped, Source};
 pub use lower::lower;
+pub use name::why_here;
 pub use places::{Overrides, Places, PlacesError, Surroundings};
 pub(crate) use pool::Pool;
 pub use problem::Problem;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::host::{Closeness, HostName, Hosts};
 use crate::model::ServiceId;
@@ -45,6 +46,14 @@ pub(super) fn read(name: &OsStr) -> Named {
             _ => Named::Ignored,
         },
         None => Named::Ignored,
+    }
+}
+
+/// Why a file is one of this host, by its name; `None` of one that is not, or is no conf.
+pub fn why_here(file: &Path, host: &HostName) -> Option<String> {
+    match read(file.file_name()?) {
+        Named::Conf(_, hosts) => hosts.closeness(host).map(|closeness| closeness.to_string()),
+        _ => None,
     }
 }
 

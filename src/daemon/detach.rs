@@ -49,9 +49,11 @@ fn see_to_it(places: &Places) -> io::Result<ExitCode> {
         if let Some(code) = start(places)? {
             return Ok(code);
         }
-        // A daemon that was stopped, or has too much to do, is one that runs.
+        // A daemon that was stopped, or has too much to do, is one that runs. Where it can't notice changes of its confs by
+        // itself, whoever calls again and again (cron) has it look.
         let socket = places.socket.clone();
-        if within(PATIENCE, move || is_answered(socket)).unwrap_or(true) {
+        let question = if os::tells_changes(&places.config_dir) { "GET /healthz" } else { "POST /v1/reload" };
+        if within(PATIENCE, move || is_answered(socket, question)).unwrap_or(true) {
             return Ok(ExitCode::SUCCESS);
         }
         let lock = places.state_dir.join("lock");
@@ -63,10 +65,12 @@ fn see_to_it(places: &Places) -> io::Result<ExitCode> {
 }
 
 /// Whether somebody answers at the control socket.
-fn is_answered(socket: PathBuf) -> bool {
+fn is_answered(socket: PathBuf, question: &str) -> bool {
     let ask = || {
         let mut stream = UnixStream::connect(socket)?;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: daemonherder\r\nConnection: close\r\n\r\n")?;
+        let head =
+            format!("{question} HTTP/1.1\r\nHost: daemonherder\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes())?;
         stream.read(&mut [0; 64])
     };
     ask().is_ok_and(|length: usize| length > 0)

@@ -133,7 +133,11 @@ impl Desk {
         overview.services = vec![status];
         let size = self.log_sizes(&overview).await.first().copied().unwrap_or_default();
         let (status, clock) = (&overview.services[0], self.clock(&overview));
-        let details = Some(document::details(status, clock));
+        let members = match status.pid {
+            Some(pid) => blocking(move || os::tree::census(pid)).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let details = Some(document::details(status, clock, members));
         let document = ServiceDocument { details, ..document::service(status, overview.at, clock, size) };
         Ok(json(StatusCode::OK, &document))
     }

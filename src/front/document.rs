@@ -2,12 +2,14 @@
 
 use crate::api::{
     CommandResult, ConfProblem, DaemonDocument, DetailsDocument, EventDocument, ExitDocument, FileProblem,
-    HerdDocument, LogsDocument, PlanDocument, ServiceDocument, TreeLevel, WindowDocument,
+    HerdDocument, LogsDocument, PlanDocument, ProcessDocument, ServiceDocument, TreeLevel, WindowDocument,
 };
 use crate::bus::{Event, Happening};
 use crate::conf::Problem;
 use crate::herder::{Applied, Overview, ServiceStatus};
 use crate::model::{Death, Ending, Moment, Net, ServiceId, Signal};
+
+use crate::os::tree::Member;
 
 use super::Identity;
 use super::wall_clock::{self, WallClock};
@@ -69,12 +71,20 @@ pub(super) fn service(status: &ServiceStatus, now: Moment, clock: WallClock, byt
 }
 
 /// What is told of one service alone.
-pub(super) fn details(status: &ServiceStatus, clock: WallClock) -> DetailsDocument {
+pub(super) fn details(status: &ServiceStatus, clock: WallClock, members: Vec<Member>) -> DetailsDocument {
+    let process = |Member { pid, depth, usage }| ProcessDocument {
+        pid,
+        depth,
+        name: usage.name,
+        memory_bytes: usage.memory,
+        cpu_ms: millis(usage.processor),
+    };
     let logged = status.logged.clone().unwrap_or_default();
     DetailsDocument {
         exits: status.deaths.iter().map(|death| exit(death, clock)).collect(),
         last_words: logged.last_words,
         pipe_bytes: logged.pipe,
+        processes: members.into_iter().map(process).collect(),
     }
 }
 

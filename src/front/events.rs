@@ -31,6 +31,8 @@ const PACE: Duration = Duration::from_millis(20);
 const LARGEST: usize = 64 << 10;
 /// How many batches a slow client may be behind.
 const BEHIND: usize = 16;
+/// So many clients may follow at a time: fewer than are let in, so that others can still ask for something.
+const FOLLOWERS: usize = 256;
 /// A client that hears nothing for so long is sent a comment: whether it is still there is known by that.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -124,7 +126,8 @@ impl Events {
     /// A place among those who are written for.
     async fn join(self: &Rc<Self>, herd: &Herd) -> Result<broadcast::Receiver<Arc<Batch>>, Refusal> {
         if let Some(fan) = &*self.fan.borrow() {
-            return Ok(fan.subscribe());
+            let has_room = fan.receiver_count() < FOLLOWERS;
+            return if has_room { Ok(fan.subscribe()) } else { Err(Refusal::TooManyFollowers { most: FOLLOWERS }) };
         }
         let subscription = ask(&herd.subscribe, Subscribe).await?;
         // Another client may have begun meanwhile.

@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     NotUpgraded(String),
     #[error("only the daemon's user and root may name the file; without one it is the one at the daemon's own place")]
     OthersProgram,
+    #[error("{most} clients follow the events already, and no more may")]
+    TooManyFollowers { most: usize },
     #[error("the daemon is shutting down")]
     HerdGone,
 }
@@ -54,6 +56,7 @@ impl Refusal {
             Self::Reload(ReloadError::Directory { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Reload(ReloadError::NoDirectory) | Self::NotUpgraded(_) => StatusCode::CONFLICT,
             Self::Reload(ReloadError::ShuttingDown) | Self::HerdGone => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyFollowers { .. } => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
@@ -69,6 +72,7 @@ impl Refusal {
             Self::Reload(ReloadError::ShuttingDown) | Self::HerdGone => "shutting down",
             Self::Reload(_) => "cannot reload",
             Self::NotUpgraded(_) => "not upgraded",
+            Self::TooManyFollowers { .. } => "too many followers",
         }
     }
 

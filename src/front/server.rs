@@ -21,7 +21,7 @@ use super::refusal::Refusal;
 use super::{Herd, Identity};
 
 /// How many connections are served at a time; further ones wait in the listener's backlog.
-const MAX_CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 320;
 /// How long the head of a request may take to arrive, and how long an idle connection is kept.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest head of a request, a list of many ids in its path included.

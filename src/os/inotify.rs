@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use nix::sys::statfs::{FsType, statfs};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -61,6 +62,30 @@ impl Notifier {
     }
 }
 
+/// File systems on which others make changes of which this kernel hears nothing (statfs(2), linux/magic.h): NFS, SMB and CIFS,
+/// AFS, Ceph, Lustre, 9P, FUSE, OCFS2, GFS2.
+const REMOTE: [i64; 10] = [
+    0x6969,
+    0xfe53_4d42,
+    0xff53_4d42,
+    0x5346_414f,
+    0x00c3_6400,
+    0x0bd0_0bd0,
+    0x0102_1997,
+    0x6573_5546,
+    0x7461_636f,
+    0x0116_1970,
+];
+
+/// Whether inotify tells of all changes in this directory.
+pub(crate) fn tells_changes(directory: &std::path::Path) -> bool {
+    statfs(directory).map_or(true, |status| is_local(status.filesystem_type()))
+}
+
+fn is_local(kind: FsType) -> bool {
+    !REMOTE.contains(&kind.0)
+}
+
 impl Awaited {
     /// What has happened since the last call. Cancel safe.
     ///
@@ -76,5 +101,25 @@ impl Awaited {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::statfs;
+
+    use super::*;
+
+    #[test]
+    fn others_machines_make_changes_that_nobody_tells() {
+        for (kind, local) in [
+            (statfs::NFS_SUPER_MAGIC, false),
+            (statfs::FUSE_SUPER_MAGIC, false),
+            (statfs::EXT4_SUPER_MAGIC, true),
+            (statfs::TMPFS_MAGIC, true),
+        ] {
+            assert_eq!(is_local(kind), local, "{kind:?}");
+        }
+        assert!(tells_changes(std::path::Path::new("/no/such/directory")));
     }
 }

@@ -47,7 +47,7 @@ pub(crate) use epoll::{Epoll, Events};
 #[cfg(test)]
 pub(crate) use exit_info::exit_of;
 pub(crate) use identity::{Identity, boot_id, find, open as open_process};
-pub(crate) use inotify::{Awaited, Notifier};
+pub(crate) use inotify::{Awaited, Notifier, tells_changes};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, Trace, launch};
 pub(crate) use limits::{open_files, raise_open_files};
 pub(crate) use mark::service_in_environment;

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::str::FromStr;
+use std::time::Duration;
+
+use nix::unistd::SysconfVar;
 
 /// `/proc/PID/stat` as it was read.
 #[derive(Debug)]
@@ -22,13 +25,27 @@ pub(crate) struct Facts {
     pub(crate) began: u64,
 }
 
+/// What a process is, and what it uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Its name, as `ps` has it.
+    pub(crate) name: String,
+    /// The memory that it has in use (resident), in bytes.
+    pub(crate) memory: u64,
+    /// The processors' time that it has used.
+    pub(crate) processor: Duration,
+}
+
 /// The first field after the name.
 const STATE: usize = 3;
 const PARENT: usize = 4;
 const GROUP: usize = 5;
 const SESSION: usize = 6;
+const USER_TIME: usize = 14;
+const SYSTEM_TIME: usize = 15;
 const START_TIME: usize = 22;
 const VIRTUAL_SIZE: usize = 23;
+const RESIDENT: usize = 24;
 const ENVIRONMENT_END: usize = 51;
 const EXIT_STATUS: usize = 52;
 
@@ -81,6 +98,19 @@ impl Stat {
         self.field(VIRTUAL_SIZE).is_some_and(|size: u64| size > 0) && self.field(ENVIRONMENT_END) == Some(0_u64)
     }
 
+    fn usage(&self) -> Option<Usage> {
+        let (name, _) = self.0.split_once(" (")?.1.rsplit_once(") ")?;
+        let ticks: u64 = self.field::<u64>(USER_TIME)? + self.field::<u64>(SYSTEM_TIME)?;
+        let system = |what| nix::unistd::sysconf(what).ok().flatten().and_then(|value| u64::try_from(value).ok());
+        let tick = Duration::from_secs(1) / u32::try_from(system(SysconfVar::CLK_TCK)?).ok()?;
+        let page = system(SysconfVar::PAGE_SIZE)?;
+        Some(Usage {
+            name: name.to_owned(),
+            memory: self.field::<u64>(RESIDENT)? * page,
+            processor: tick * u32::try_from(ticks).unwrap_or(u32::MAX),
+        })
+    }
+
     /// A field by its number in the manual page, from [`STATE`] on.
     fn field<T: FromStr>(&self, number: usize) -> Option<T> {
         // The name in parentheses may hold spaces and parentheses too: the state follows the last one.
@@ -96,6 +126,11 @@ impl Stat {
 pub(super) fn facts(pid: u32) -> io::Result<Option<Facts>> {
     let stat = unless_short(Stat::read(pid.cast_signed()))?.flatten();
     Ok(stat.and_then(|stat| stat.facts()))
+}
+
+/// What whoever has this number now is and uses; `None` if nobody has it.
+pub(super) fn usage(pid: u32) -> Option<Usage> {
+    Stat::read(pid.cast_signed()).ok()??.usage()
 }
 
 /// What was read of a process: `None` if it is gone, or may not be looked at.

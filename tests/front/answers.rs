@@ -58,7 +58,7 @@ fn the_herd_is_told_in_one_document() {
     let mut one = parse_golden(&one);
     let details = one.as_object_mut().unwrap().remove("details").unwrap();
     assert_eq!(one, parse_golden(&answer)["services"][0]);
-    assert_eq!(details, json!({"exits": [], "last_words": [], "pipe_bytes": 0}));
+    assert_eq!(details, json!({"exits": [], "last_words": [], "pipe_bytes": 0, "processes": []}));
 }
 
 fn parse_golden(answer: &Answer) -> Value {

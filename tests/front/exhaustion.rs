@@ -18,7 +18,7 @@ async fn of_more_connections_than_are_served_at_a_time_the_last_ones_wait() {
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let mut idle = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..320 {
         idle.push(tokio::net::UnixStream::connect(&path).await.unwrap());
     }
     let mut late = tokio::net::UnixStream::connect(&path).await.unwrap();

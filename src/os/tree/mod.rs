@@ -10,6 +10,7 @@
 //! What never happens here: a signal to a number. A process is held by a pidfd first, and proved to be the one that was
 //! meant while it is held; one that ended meanwhile, and whoever got its number, is left alone.
 
+mod census;
 mod children;
 mod kill;
 mod kin;
@@ -17,6 +18,7 @@ mod mark;
 mod orphan;
 mod stray;
 
+pub(crate) use census::{Member, census};
 pub(crate) use children::become_subreaper;
 #[cfg(test)]
 pub(crate) use kill::Cull;
