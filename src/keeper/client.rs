@@ -101,6 +101,7 @@ impl Client {
             unwritten: Vec::new(),
             spent: Vec::new(),
             ending: false,
+            answers: false,
             upgraded: inheritance.upgraded.clone(),
             upgrading: None,
         };
@@ -128,6 +129,7 @@ impl Client {
     /// The herder has taken over what runs, and answers.
     pub(crate) fn ready(&self) {
         self.say(&Request::Ready);
+        self.desk.borrow_mut().hold_all();
     }
 
     /// Writes no more for a next life to find: the herd has ended as it should.
@@ -266,10 +268,12 @@ impl Client {
             let is_farewell = self.desk.borrow().ending;
             self.outlets.borrow_mut().ended(&service, ending, is_farewell);
         }
-        let listener = match self.desk.borrow_mut().runs.get_mut(&run) {
+        let mut desk = self.desk.borrow_mut();
+        let answers = desk.answers;
+        let listener = match desk.runs.get_mut(&run) {
             Some(known) => {
                 if let Report::Launched { pid } = report {
-                    known.witness = Witness::of(pid);
+                    known.hold(pid, answers);
                 }
                 match &mut known.listener {
                     Listener::Somebody(listener) => Reports::clone(listener),
@@ -278,6 +282,7 @@ impl Client {
             }
             None => return,
         };
+        drop(desk);
         // It may call back, so nothing is borrowed here.
         listener(run, report);
     }

@@ -28,6 +28,8 @@ pub(super) struct Desk {
     pub(super) unwritten: Vec<(ServiceId, Vec<u8>, Text)>,
     /// Descriptors of processes that have ended, to be closed when nobody waits for it.
     pub(super) spent: Vec<Witness>,
+    /// The herder answers.
+    pub(super) answers: bool,
     /// The herd is being ended: the end of this process will close them.
     pub(super) ending: bool,
     /// How the last upgrade went, and whoever waits for the next one.
@@ -39,13 +41,19 @@ pub(super) struct Desk {
 pub(super) struct Known {
     pub(super) service: ServiceId,
     pub(super) listener: Listener,
-    /// Its process, for the case that the keeper goes.
+    /// Its process, for the case that the keeper goes; and its number until that is opened.
     pub(super) witness: Option<Witness>,
+    pid: Option<u32>,
 }
 
 impl Known {
     pub(super) fn new(service: ServiceId, listener: Listener) -> Self {
-        Self { service, listener, witness: None }
+        Self { service, listener, witness: None, pid: None }
+    }
+
+    /// Holds the process of the run: now, or once others are not kept waiting by it any more.
+    pub(super) fn hold(&mut self, pid: u32, now: bool) {
+        (self.pid, self.witness) = if now { (None, Witness::of(pid)) } else { (Some(pid), None) };
     }
 }
 
@@ -88,6 +96,14 @@ impl Desk {
     pub(super) fn close(&mut self) {
         if let Some(step) = self.step.take() {
             self.outgoing.push(&Request::Step(step));
+        }
+    }
+
+    /// Nobody waits for this herder any more: holds all that it knows of.
+    pub(super) fn hold_all(&mut self) {
+        self.answers = true;
+        for known in self.runs.values_mut() {
+            known.pid.take().into_iter().for_each(|pid| known.hold(pid, true));
         }
     }
 
