@@ -74,7 +74,7 @@ fn the_conf_directory_is_checked_where_nothing_is_named() {
     TOP/confs/f.conf: warning: cmd "no-such-program-anywhere" is not in the service's PATH (/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
     TOP/confs/f.conf: good, runs on web1
     TOP/confs/herder.json:1:18: inherit_env must be a list of names of variables, found 1
-    TOP/confs/herder@web2.json:1:3: unknown key "x", expected one of defaults, env, inherit_env, control, cgroup
+    TOP/confs/herder@web2.json:1:3: unknown key "x", expected one of defaults, env, inherit_env, control, cgroup, live_reload
     11 files, 5 confs for web1, 9 problems
     "##);
 }
