@@ -127,6 +127,8 @@ fn follows(addition: &Addition, plan: Option<&PlanDocument>) -> String {
         _ if !addition.here => ", for other hosts than this one".to_owned(),
         Some(plan) if is_in(&plan.start) => " and started".to_owned(),
         Some(plan) if is_in(&plan.restart) => " and restarted with it".to_owned(),
+        // The daemon has noticed it before it was asked.
+        Some(plan) if is_in(&plan.unchanged) && !addition.present && addition.spec.enabled => " and started".to_owned(),
         _ if !addition.spec.enabled => format!("; `daemonherder start {id}` starts it, for herder.json disables it"),
         _ if addition.present => String::new(),
         None => "; starts with the next reload or daemon".to_owned(),
@@ -253,6 +255,8 @@ mod tests {
         assert_eq!(said(new.clone(), None), "added; starts with the next reload or daemon");
         assert_eq!(said(new.clone(), Some(plan(&["web"], &[]))), "added and started");
         assert_eq!(said(new.clone(), Some(plan(&[], &["web"]))), "added and restarted with it");
+        let noticed = PlanDocument { unchanged: vec!["web".to_owned()], ..PlanDocument::default() };
+        assert_eq!(said(new.clone(), Some(noticed)), "added and started");
         assert_eq!(said(new, Some(plan(&["we"], &[]))), "added; `daemonherder status web` tells more");
         assert_eq!(
             said(addition(true, true, true), Some(plan(&["web"], &[]))),

@@ -84,7 +84,7 @@ fn outcome(files: &FilesOf, plan: Option<&PlanDocument>, id: &ServiceId) -> Stri
             "removed; the confs of other services are gone, too, and perhaps by accident, so all run on: `daemonherder \
              stop {id}` stops it, `daemonherder reload --prune` all of them"
         ),
-        Some(_) => "removed; it had no service".to_owned(),
+        Some(_) => "removed; nothing of it runs".to_owned(),
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(said(&used, Some(stopped)), "removed, and its service is being stopped");
         let spared = PlanDocument { unchanged: list(&["db", "web"]), ..PlanDocument::default() };
         assert!(said(&used, Some(spared)).contains("`daemonherder stop web` stops it"));
-        assert_eq!(said(&used, Some(PlanDocument::default())), "removed; it had no service");
+        assert_eq!(said(&used, Some(PlanDocument::default())), "removed; nothing of it runs");
         let elsewhere = FilesOf { elsewhere: vec!["/c/web@x.conf".into()], ..FilesOf::default() };
         assert_eq!(said(&elsewhere, None), "has no conf for this host");
     }
