@@ -286,7 +286,10 @@ mod tests {
     #[test]
     fn whoever_is_read_by_nobody_is_told() {
         let root = tempfile::tempdir().unwrap();
-        let mut watch = Watch::on(vec![root.path().to_owned()]).unwrap();
+        // As deep as what is watched above it: others have directories beside this one.
+        let directory = root.path().join("a/b/c");
+        fs::create_dir_all(&directory).unwrap();
+        let mut watch = Watch::on(vec![directory]).unwrap();
         let (reader, writer) = std::io::pipe().unwrap();
         assert_eq!(watch.wait(writer.as_fd(), Some(Duration::ZERO)).unwrap(), Woken::Nothing);
         drop(reader);
