@@ -219,6 +219,7 @@ impl Handover {
                 origin: Origin { conf: slot.conf.as_str().into(), settings: slot.settings.as_str().into() },
                 runs: slot.runs.iter().map(|run| RunId { herd: run.herd, number: run.number }).collect(),
                 restarts: None,
+                kept: !slot.note.is_empty(),
             })
         };
         self.slots.iter().map(inherited).collect()

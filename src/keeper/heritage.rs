@@ -32,6 +32,7 @@ impl Inheritance {
                     origin: origin(kept.conf.as_deref()),
                     runs: Vec::new(),
                     restarts: None,
+                    kept: false,
                 })
                 .collect::<Vec<_>>(),
         );

@@ -60,6 +60,8 @@ pub(crate) struct Inherited {
     pub(crate) runs: Vec<RunId>,
     /// Restarts when the last of them was launched, where that is known.
     pub(crate) restarts: Option<u64>,
+    /// The keeper has its note, and with it what its conf said: the journal of notes had nothing to add.
+    pub(crate) kept: bool,
 }
 
 /// Reads all that the keeper remembers. Blocks until it has said so.
@@ -106,6 +108,7 @@ fn inherited(slot: wire::Slot, before: &mut Arc<str>) -> Option<Inherited> {
         *before = settings.into();
     }
     Some(Inherited {
+        kept: !note.is_empty(),
         // It came from an id.
         service: service.parse().ok()?,
         note,
