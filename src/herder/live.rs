@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use actix::fut::wrap_future;
 use actix::{AsyncContext, Context, Handler, Message};
 use tokio::time::{Instant, timeout};
 
@@ -60,31 +59,44 @@ impl Herder {
         let (list, lists) = tokio::sync::watch::channel(WatchList::default());
         self.loading.live = Live { watch: Some(watch), list: Some(list) };
         let this = ctx.address();
-        ctx.spawn(wrap_future(async move {
-            let error = follow(changes, lists, || this.do_send(Changed)).await;
-            log::error!("changes of confs are not noticed any more, but by `reload`: {error}");
-        }));
+        // A task of its own: what an actor has spawned is polled with each message to it.
+        tokio::task::spawn_local(async move {
+            let tell = || {
+                this.do_send(Changed);
+                this.connected()
+            };
+            if let Err(error) = follow(changes, lists, tell).await {
+                log::error!("changes of confs are not noticed any more, but by `reload`: {error}");
+            }
+        });
     }
 }
 
-/// Calls when something has changed and it has become quiet. Comes back with the reason why nothing is heard any more.
+/// Tells when something has changed and it has become quiet, until nobody wants to know.
+///
+/// # Errors
+/// Nothing is heard any more.
 async fn follow(
     mut changes: Changes,
     mut lists: tokio::sync::watch::Receiver<WatchList>,
-    reload: impl Fn(),
-) -> std::io::Error {
+    tell: impl Fn() -> bool,
+) -> std::io::Result<()> {
     loop {
         tokio::select! {
             changed = changes.next() => {
-                if let Err(error) = changed {
-                    return error;
-                }
+                changed?;
                 let latest = Instant::now() + LONGEST;
                 // A change in this time makes it longer.
                 while let Ok(Ok(())) = timeout(QUIET.min(latest - Instant::now()), changes.next()).await {}
-                reload();
+                if !tell() {
+                    return Ok(());
+                }
             }
-            Ok(()) = lists.changed() => changes.follow(lists.borrow_and_update().clone()),
+            listed = lists.changed() => match listed {
+                Ok(()) => changes.follow(lists.borrow_and_update().clone()),
+                // The Herder has gone.
+                Err(_) => return Ok(()),
+            },
         }
     }
 }
