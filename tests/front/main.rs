@@ -7,6 +7,8 @@ mod fake_herder;
 mod answers;
 mod clients;
 mod exhaustion;
+mod goldens;
+mod rude;
 mod strangers;
 
 use std::io::{Read, Write};
@@ -50,6 +52,14 @@ impl Answer {
         settle(&mut value);
         serde_json::to_string_pretty(&value).unwrap()
     }
+}
+
+/// Many a shell allows 1024 descriptors where the system allows more.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
 }
 
 fn connect(socket: &Path) -> UnixStream {
