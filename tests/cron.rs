@@ -80,6 +80,8 @@ fn a_daemon_that_was_killed_is_back_within_a_minute_with_the_same_services() {
     let pids = |document: &Value| -> Vec<Value> {
         document["services"].as_array().unwrap().iter().map(|service| service["pid"].clone()).collect()
     };
+    // The daemon answers as soon as it can, and its launches may still be under way.
+    herd.done("start --all");
     let before = herd.document();
     assert!(pids(&before).len() == 2 && pids(&before).iter().all(Value::is_u64), "{before}");
 

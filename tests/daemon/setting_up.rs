@@ -231,6 +231,8 @@ fn lines_are_installed_once_start_the_daemon_and_leave_the_others_alone() {
         let document = bin.run(herd, "status --json").json();
         (document["daemon"]["pid"].clone(), document["services"][0]["pid"].clone())
     };
+    // The daemon answers as soon as it can, and its launches may still be under way.
+    assert_eq!(bin.run(&herd, "start web").code, 0);
     let before = pids(&herd);
     assert!(before.0.is_u64() && before.1.is_u64(), "{before:?}");
 
