@@ -165,8 +165,8 @@ enum Command {
     Signal(SignalArguments),
     /// Show what happened, newest last
     ///
-    /// The daemon remembers the last 256 events of its present process; its log has more. With -f an event is shown once,
-    /// whatever becomes of the daemon's processes meanwhile.
+    /// The daemon remembers the last 256 events of its present process; its log has more. With -f it goes on over the
+    /// end of such a process, and says where events are missing.
     Events(EventsArguments),
     /// Read the confs again now, and print what that changed
     ///

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -243,6 +242,6 @@ fn five_hundred_random_edits_end_where_a_model_says() {
         }
         before = now;
     }
-    assert!(Path::new(&herd.confs()).join("anchor.conf").exists());
+    assert!(herd.confs().join("anchor.conf").exists());
     assert_eq!(herd.service("anchor")["restarts"], 0);
 }
