@@ -15,10 +15,9 @@ use nix::sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor};
 use super::name::{self, Named};
 use crate::os::{Awaited, Notifier};
 
-/// What can make a difference to what is read there. A file that is being written is told of when it is closed; a new one also
-/// when it is made, for it may be a link to one that is complete.
-const MASK: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
-    .union(AddWatchFlags::IN_CREATE)
+/// What can make a difference to what a name there stands for. A new file is told of also when it is made, for it may be a link
+/// to one that is complete.
+const NAMES: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_ATTRIB)
     .union(AddWatchFlags::IN_MOVED_FROM)
     .union(AddWatchFlags::IN_MOVED_TO)
@@ -26,6 +25,10 @@ const MASK: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF)
     .union(AddWatchFlags::IN_ONLYDIR);
+/// The same for a directory of files that are read. One that is being written is told of when it is closed. Asked for only where
+/// such files are: in the directory above, which may be a home, any file may be written at any time, and each of those would
+/// wake this program for nothing.
+const FILES: AddWatchFlags = NAMES.union(AddWatchFlags::IN_CLOSE_WRITE);
 /// As many symlinks as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
@@ -56,6 +59,21 @@ struct Armed {
     confs: bool,
     /// These names.
     names: BTreeSet<OsString>,
+    /// Some of the names may be those of files that are read.
+    files: bool,
+}
+
+impl Armed {
+    fn mask(&self) -> AddWatchFlags {
+        if self.confs || self.files { FILES } else { NAMES }
+    }
+
+    /// The same directory, meant by another path.
+    fn take_in(&mut self, other: Self) {
+        self.confs |= other.confs;
+        self.files |= other.files;
+        self.names.extend(other.names);
+    }
 }
 
 /// Both ends of a watch, which watches nothing yet. To be called in a runtime.
@@ -76,12 +94,15 @@ impl Watch {
         let mut armed: HashMap<WatchDescriptor, Armed> = HashMap::new();
         let mut failed = None;
         for (path, wanted) in wanted(directory) {
-            match self.inotify.add(&path, MASK) {
-                // One directory may be meant by several paths.
+            match self.inotify.add(&path, wanted.mask()) {
                 Ok(number) => {
                     let known = armed.entry(number).or_default();
-                    known.confs |= wanted.confs;
-                    known.names.extend(wanted.names);
+                    let asked = wanted.mask();
+                    known.take_in(wanted);
+                    // One directory may be meant by several paths, and what is asked for last counts.
+                    if known.mask() != asked {
+                        let _ = self.inotify.add(&path, known.mask());
+                    }
                 }
                 // What is above it tells when it comes.
                 Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {}
@@ -133,9 +154,13 @@ fn wanted(directory: &Path) -> BTreeMap<PathBuf, Armed> {
     let links = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let links = links.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
     let links = links.filter(|entry| is_of_a_conf(&entry.file_name()));
-    for path in links.map(|entry| entry.path()).chain([directory.to_owned()]) {
-        for (above, name) in steps(&path) {
-            wanted.entry(above).or_default().names.insert(name);
+    let links = links.map(|entry| (entry.path(), true));
+    for (path, is_file) in links.chain([(directory.to_owned(), false)]) {
+        let mut steps = steps(&path).into_iter().peekable();
+        while let Some((above, name)) = steps.next() {
+            let wanted = wanted.entry(above).or_default();
+            wanted.names.insert(name);
+            wanted.files |= is_file && steps.peek().is_none();
         }
     }
     wanted.entry(directory.to_owned()).or_default().confs = true;
@@ -260,6 +285,19 @@ mod tests {
         change("what that leads to", &|| fs::write(other.join("target"), "{ }").unwrap());
         change("the directory is moved away", &|| fs::rename(&confs, root.path().join("away")).unwrap());
         change("and comes back", &|| fs::rename(root.path().join("away"), &confs).unwrap());
+        let woken = |what: &str, expected: bool, change: &dyn Fn()| {
+            let inotify = Notifier::new().unwrap();
+            Watch { inotify: Arc::clone(&inotify), armed: HashMap::new(), said: false }.arm(&confs);
+            change();
+            assert_eq!(inotify.read().is_ok(), expected, "{what}");
+        };
+        fs::write(root.path().join("database"), "").unwrap();
+        woken("what others write in the directory above", false, &|| {
+            drop(fs::OpenOptions::new().append(true).open(root.path().join("database")).unwrap());
+        });
+        woken("what a symlink leads to", true, &|| {
+            drop(fs::OpenOptions::new().append(true).open(other.join("target")).unwrap());
+        });
         quiet("it is read", &|| _ = (fs::read(at("web.conf")).unwrap(), fs::read_dir(&confs).unwrap().count()));
         quiet("an editor's file", &|| fs::write(at(".web.conf.swp"), "").unwrap());
         quiet("a copy", &|| fs::write(at("web.conf~"), "").unwrap());

@@ -55,6 +55,14 @@ impl Notifier {
         self.0.add_watch(path, what)
     }
 
+    /// What has happened since the last call.
+    ///
+    /// # Errors
+    /// Nothing has (`EAGAIN`), or it can't be read.
+    pub(crate) fn read(&self) -> nix::Result<Vec<InotifyEvent>> {
+        self.0.read_events()
+    }
+
     /// Watches it no more.
     pub(crate) fn remove(&self, watch: WatchDescriptor) {
         // An error says that it is not watched any more, as that of a directory that was deleted.
@@ -94,7 +102,7 @@ impl Awaited {
     pub(crate) async fn next(&self) -> io::Result<Vec<InotifyEvent>> {
         loop {
             let mut ready = self.0.readable().await?;
-            match ready.get_inner().0.read_events() {
+            match ready.get_inner().read() {
                 Ok(events) => return Ok(events),
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(Errno::EINTR) => {}
