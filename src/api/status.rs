@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// All of the herd.
+/// All of the herd. Whoever needs less of each service than there is may read less of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HerdDocument {
+pub struct HerdDocument<S = Vec<ServiceDocument>> {
     /// The version of this document: 1.
     pub version: u32,
     /// This host's name.
@@ -12,7 +12,7 @@ pub struct HerdDocument {
     /// The daemon itself.
     pub daemon: DaemonDocument,
     /// The services, by id.
-    pub services: Vec<ServiceDocument>,
+    pub services: S,
     /// What keeps the daemon from knowing what should run (a conf directory that can't be read); absent where nothing does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,

@@ -11,8 +11,8 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
 use super::Failure;
@@ -188,7 +188,7 @@ pub(super) fn refused(status: StatusCode, body: &[u8]) -> Failure {
 ///
 /// # Errors
 /// The bytes are none.
-pub(super) fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+pub(super) fn understand<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Failure> {
     serde_json::from_slice(bytes).map_err(|error| Failure::NotUnderstood(error.to_string()))
 }
 

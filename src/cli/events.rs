@@ -72,7 +72,7 @@ fn line(told: &Told, style: Style) -> Option<String> {
             Some(missed) => format!("({missed} events were missed here)"),
             None => "(what came before was told by an earlier process of the daemon)".to_owned(),
         };
-        return Some(style.paint(Some(Colour::Dim), &what));
+        return Some(style.paint(Some(Colour::Dim), &what).into_owned());
     }
     let event: EventDocument = serde_json::from_str(&told.data).ok()?;
     let at = style.paint(Some(Colour::Dim), &event.at);
@@ -80,7 +80,7 @@ fn line(told: &Told, style: Style) -> Option<String> {
     let message = printable(&event.message);
     let message = match &event.state {
         Some(state) => message.replacen(state, &style.paint(colour, state), 1),
-        None => message,
+        None => message.into_owned(),
     };
     Some(format!("{at} {}: {message}", style.paint(Some(Colour::Bold), &event.service)))
 }

@@ -15,6 +15,7 @@ mod completions;
 mod events;
 mod exit;
 mod install;
+mod line;
 mod logs;
 mod man;
 mod order;

@@ -1,5 +1,6 @@
 //! Colour and width.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
@@ -45,8 +46,8 @@ impl Style {
     }
 
     /// The text in a colour, where that is understood (ECMA-48, SGR).
-    pub(super) fn paint(self, colour: Option<Colour>, text: &str) -> String {
-        let Some(colour) = colour.filter(|_| self.colour) else { return text.to_owned() };
+    pub(super) fn paint(self, colour: Option<Colour>, text: &str) -> Cow<'_, str> {
+        let Some(colour) = colour.filter(|_| self.colour) else { return Cow::Borrowed(text) };
         let code = match colour {
             Colour::Good => "32",
             Colour::Bad => "31",
@@ -55,7 +56,7 @@ impl Style {
             Colour::Bold => "1",
             Colour::Nth(number) => ["36", "33", "32", "35", "34", "31"][number % 6],
         };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The two views of `status`: a line for each service, or everything of one.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::Path;
 
 use super::Style;
+use super::line::{Line, Lines};
 use super::style::Colour;
 use super::text::{printable, shortened, span};
-use crate::api::{ConfProblem, ExitDocument, HerdDocument, ProcessDocument, ServiceDocument};
+use crate::api::{ConfProblem, ExitDocument, ProcessDocument, ServiceDocument};
 use crate::conf::why_here;
 use crate::model::State;
 
@@ -19,10 +21,10 @@ const NARROWEST_REASON: usize = 20;
 const NONE: &str = "-";
 
 /// A line for each service, those of other hosts last, and under them what is wrong with confs.
-pub(super) fn all(herd: &HerdDocument, style: Style) -> String {
-    let mut services: Vec<&ServiceDocument> = herd.services.iter().collect();
+pub(super) fn all(herd: &Lines<'_>, style: Style) -> String {
+    let mut services: Vec<&Line<'_>> = herd.services.iter().collect();
     services.sort_by_key(|service| service.state == State::Skipped.name());
-    let rows: Vec<[String; 6]> = services.iter().map(|service| row(service)).collect();
+    let rows: Vec<Row<'_>> = services.iter().map(|service| row(service)).collect();
     let mut widths = HEADER.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -32,13 +34,17 @@ pub(super) fn all(herd: &HerdDocument, style: Style) -> String {
     let before_reason = widths[..5].iter().map(|width| width + GAP.len()).sum::<usize>();
     let reason_width = style.width.map(|width| width.saturating_sub(before_reason).max(NARROWEST_REASON));
 
-    let mut text = line(&HEADER.map(str::to_owned), &widths, reason_width, style, [Some(Colour::Bold); 6]);
+    let mut text = String::new();
+    let mut add = |row: &Row<'_>, colours| {
+        line(&mut text, row, &widths, reason_width, style, colours);
+    };
+    add(&HEADER.map(Cow::Borrowed), [Some(Colour::Bold); 6]);
     for (service, row) in services.iter().zip(&rows) {
         let colour = colour(&service.state);
         // All of a service that is none of this host's concern is dim; of the others, the state has the colour.
         let colours =
             if service.state == State::Skipped.name() { [colour; 6] } else { [None, colour, None, None, None, None] };
-        text.push_str(&line(row, &widths, reason_width, style, colours));
+        add(row, colours);
     }
     for problem in &herd.problems {
         text.push_str(&paragraph(&style.paint(Some(Colour::Bad), &printable(problem))));
@@ -49,47 +55,62 @@ pub(super) fn all(herd: &HerdDocument, style: Style) -> String {
     text
 }
 
-fn row(service: &ServiceDocument) -> [String; 6] {
-    let or_none = |cell: Option<String>| cell.unwrap_or_else(|| NONE.to_owned());
+/// The cells of a line.
+type Row<'a> = [Cow<'a, str>; 6];
+
+fn row<'a>(service: &'a Line<'_>) -> Row<'a> {
+    let or_none = |cell: Option<String>| cell.map_or(Cow::Borrowed(NONE), Cow::Owned);
+    let reason = match reason(&service.reason, service.next_start_ms) {
+        Cow::Borrowed(reason) => printable(reason),
+        Cow::Owned(reason) => printable(&reason).into_owned().into(),
+    };
     [
-        service.id.clone(),
-        service.state.clone(),
+        Cow::Borrowed(&*service.id),
+        Cow::Borrowed(&*service.state),
         or_none(service.pid.map(|pid| pid.to_string())),
         or_none(service.uptime_ms.map(span)),
-        service.restarts.to_string(),
-        printable(&reason(service)),
+        Cow::Owned(service.restarts.to_string()),
+        reason,
     ]
 }
 
 /// The cause of the state, and when it will be over where that is known.
-fn reason(service: &ServiceDocument) -> String {
-    match service.next_start_ms {
-        Some(milliseconds) => format!("{} (next start in {})", service.reason, span(milliseconds)),
-        None => service.reason.clone(),
+fn reason(reason: &str, next_start_ms: Option<u64>) -> Cow<'_, str> {
+    match next_start_ms {
+        Some(milliseconds) => format!("{reason} (next start in {})", span(milliseconds)).into(),
+        None => reason.into(),
     }
 }
 
 fn line(
-    cells: &[String; 6],
+    text: &mut String,
+    cells: &Row<'_>,
     widths: &[usize; 6],
     reason_width: Option<usize>,
     style: Style,
     colours: [Option<Colour>; 6],
-) -> String {
+) {
     let [.., reason] = cells;
-    let mut text = String::new();
+    let mut padded = String::new();
     for ((cell, width), (to_the_right, colour)) in
         cells[..5].iter().zip(widths).zip(TO_THE_RIGHT.into_iter().zip(colours))
     {
         // Painted after it was padded: escape sequences have no width.
-        let padded = if to_the_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
+        padded.clear();
+        let room = std::iter::repeat_n(' ', width - cell.chars().count());
+        if to_the_right {
+            padded.extend(room);
+            padded.push_str(cell);
+        } else {
+            padded.push_str(cell);
+            padded.extend(room);
+        }
         text.push_str(&style.paint(colour, &padded));
         text.push_str(GAP);
     }
     text.push_str(&style.paint(colours[5], &shortened(reason, reason_width)));
     text.truncate(text.trim_end().len());
     text.push('\n');
-    text
 }
 
 pub(super) fn colour(state: &str) -> Option<Colour> {
@@ -106,7 +127,8 @@ pub(super) fn colour(state: &str) -> Option<Colour> {
 fn problems(conf: &str, problems: &[ConfProblem], style: Style) -> String {
     let mut text = String::new();
     for ConfProblem { line, column, message } in problems {
-        let place = style.paint(Some(Colour::Bad), &format!("{}:{line}:{column}:", printable(conf)));
+        let place = format!("{}:{line}:{column}:", printable(conf));
+        let place = style.paint(Some(Colour::Bad), &place);
         text.push_str(&paragraph(&format!("{place} {}", printable(message))));
     }
     text
@@ -126,7 +148,7 @@ pub(super) fn one(service: &ServiceDocument, host: &str, last_lines: &[String], 
     field("id", &service.id);
     field("name", &printable(&service.name));
     field("state", &format!("{} since {}", style.paint(colour(&service.state), &service.state), service.since));
-    field("reason", &printable(&reason(service)));
+    field("reason", &printable(&reason(&service.reason, service.next_start_ms)));
     field("wanted", &service.wanted);
     if let Some(pid) = service.pid {
         field("pid", &pid.to_string());
@@ -262,7 +284,7 @@ pub(super) fn sample(id: &str, state: &str, cause: Option<&str>) -> ServiceDocum
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::DaemonDocument;
+    use crate::api::{DaemonDocument, HerdDocument};
 
     fn herd() -> HerdDocument {
         let mut broken = sample("broken", "invalid", None);
@@ -281,9 +303,14 @@ mod tests {
         }
     }
 
+    fn shown(style: Style) -> String {
+        let answer = serde_json::to_vec(&herd()).unwrap();
+        all(&serde_json::from_slice(&answer).unwrap(), style)
+    }
+
     #[test]
     fn the_table_is_aligned_and_others_come_last() {
-        insta::assert_snapshot!(all(&herd(), Style::PLAIN), @r"
+        insta::assert_snapshot!(shown(Style::PLAIN), @r"
         ID        STATE      PID  UPTIME  RESTARTS  REASON
         broken    invalid      -  -              3  it is invalid
         database  cooldown     -  -              3  it is cooldown (next start in 8s)
@@ -296,19 +323,19 @@ mod tests {
 
     #[test]
     fn without_colour_there_is_no_escape_sequence_and_with_it_the_columns_are_the_same() {
-        assert!(!all(&herd(), Style::PLAIN).contains('\x1b'));
-        let colourful = all(&herd(), Style { colour: true, is_terminal: true, width: None });
+        assert!(!shown(Style::PLAIN).contains('\x1b'));
+        let colourful = shown(Style { colour: true, is_terminal: true, width: None });
         assert!(colourful.contains("\x1b[32mrunning \x1b[0m"), "{colourful:?}");
         let mut plain = colourful;
         for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"] {
             plain = plain.replace(code, "");
         }
-        assert_eq!(plain, all(&herd(), Style::PLAIN));
+        assert_eq!(plain, shown(Style::PLAIN));
     }
 
     #[test]
     fn no_line_of_the_table_is_wider_than_the_terminal() {
-        let table = all(&herd(), Style { colour: false, is_terminal: true, width: Some(66) });
+        let table = shown(Style { colour: false, is_terminal: true, width: Some(66) });
         let rows: Vec<&str> = table.lines().take(5).collect();
         assert_eq!(rows.iter().map(|row| row.chars().count()).max(), Some(66), "{table}");
         assert!(rows[2].ends_with("(next …"), "{table}");

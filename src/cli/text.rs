@@ -1,6 +1,6 @@
 //! Small texts for people.
 
-use std::fmt::Write;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A time span with its two largest units, as people say it: `3d 4h`, `12m 3s`, `250ms`.
@@ -21,30 +21,31 @@ pub(super) fn span(milliseconds: u64) -> String {
 }
 
 /// Text that somebody else wrote, safe for a terminal: no character of it moves the cursor or changes a colour.
-pub(super) fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    let moves = |character: char| character.is_control() && character != '\t';
+    if !text.contains(moves) {
+        return Cow::Borrowed(text);
+    }
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
-        match character {
-            '\t' => safe.push(character),
-            _ if character.is_control() => {
-                // Writing to a String can't fail.
-                let _ = write!(safe, "{}", character.escape_default());
-            }
-            _ => safe.push(character),
+        if moves(character) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
         }
     }
-    safe
+    Cow::Owned(safe)
 }
 
 /// The text in at most `width` characters, the last one an ellipsis where some are missing.
-pub(super) fn shortened(text: &str, width: Option<usize>) -> String {
+pub(super) fn shortened(text: &str, width: Option<usize>) -> Cow<'_, str> {
     match width {
         Some(width) if text.chars().count() > width => {
             let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
             short.push('…');
-            short
+            Cow::Owned(short)
         }
-        _ => text.to_owned(),
+        _ => Cow::Borrowed(text),
     }
 }
 

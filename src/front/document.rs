@@ -1,5 +1,7 @@
 //! From what the herd knows to the documents of `api/`.
 
+use serde::{Serialize, Serializer};
+
 use crate::api::{
     CommandResult, ConfProblem, DaemonDocument, DetailsDocument, EventDocument, ExitDocument, FileProblem,
     HerdDocument, LogsDocument, PlanDocument, ProcessDocument, ServiceDocument, TreeLevel, WindowDocument,
@@ -17,9 +19,29 @@ use super::wall_clock::{self, WallClock};
 /// The version of every document.
 pub(super) const VERSION: u32 = 1;
 
+/// The services of a [`HerdDocument`], each made when it is written down: of thousands, all at once take more memory than the
+/// text has.
+pub(super) struct Services<'a> {
+    overview: &'a Overview,
+    clock: WallClock,
+    sizes: &'a [u64],
+}
+
+impl Serialize for Services<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { overview: Overview { services, at, .. }, clock, sizes } = self;
+        let sizes = sizes.iter().copied().chain(std::iter::repeat(0));
+        serializer.collect_seq(services.iter().zip(sizes).map(|(status, bytes)| service(status, *at, *clock, bytes)))
+    }
+}
+
 /// The document of `GET /v1/services`. `sizes` has the bytes of each service's log, in the order of the overview.
-pub(super) fn herd(identity: &Identity, overview: &Overview, clock: WallClock, sizes: &[u64]) -> HerdDocument {
-    let sizes = sizes.iter().copied().chain(std::iter::repeat(0));
+pub(super) fn herd<'a>(
+    identity: &Identity,
+    overview: &'a Overview,
+    clock: WallClock,
+    sizes: &'a [u64],
+) -> HerdDocument<Services<'a>> {
     HerdDocument {
         version: VERSION,
         host: identity.host.clone(),
@@ -28,12 +50,7 @@ pub(super) fn herd(identity: &Identity, overview: &Overview, clock: WallClock, s
             pid: identity.pid,
             since: wall_clock::show(identity.since),
         },
-        services: overview
-            .services
-            .iter()
-            .zip(sizes)
-            .map(|(status, bytes)| service(status, overview.at, clock, bytes))
-            .collect(),
+        services: Services { overview, clock, sizes },
         problems: overview.problems.clone(),
     }
 }

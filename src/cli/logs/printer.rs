@@ -39,7 +39,9 @@ impl<'a> Printer<'a> {
     /// One for these services.
     pub(super) fn new(out: &'a mut dyn Write, style: Style, ids: &[&str]) -> Self {
         let widest = ids.iter().map(|id| id.len()).max().unwrap_or_default();
-        let label = |(number, id): (usize, &&str)| style.paint(Some(Colour::Nth(number)), &format!("{id:<widest$} | "));
+        let label = |(number, id): (usize, &&str)| {
+            style.paint(Some(Colour::Nth(number)), &format!("{id:<widest$} | ")).into_owned()
+        };
         let labels = if ids.len() > 1 { ids.iter().enumerate().map(label).collect() } else { Vec::new() };
         let terminal = style.is_terminal.then_some(style.colour);
         Self { out, terminal, labels, held: vec![Held::default(); ids.len()], text: Vec::new() }
