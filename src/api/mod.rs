@@ -5,6 +5,7 @@
 
 mod command;
 mod event;
+mod line;
 mod problem;
 mod selection;
 mod status;
@@ -15,6 +16,7 @@ pub use command::{
     StartOptions,
 };
 pub use event::{EventDocument, MissedDocument};
+pub use line::{ExitLine, ServiceLine};
 pub use problem::{NO_SUCH_SERVICE, PROBLEM_JSON, ProblemDocument};
 pub use selection::{Candidate, UnknownName, select};
 pub use status::{

@@ -15,7 +15,6 @@ mod completions;
 mod events;
 mod exit;
 mod install;
-mod line;
 mod logs;
 mod man;
 mod order;

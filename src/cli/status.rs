@@ -4,11 +4,13 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Daemon, Question, segment, understand};
-use super::line::{Line, Lines};
 use super::watching::{self, Kind};
 use super::{Exit, Failure, Terminal, table};
-use crate::api::{Candidate, HerdDocument, ServiceDocument, select};
+use crate::api::{Candidate, HerdDocument, ServiceDocument, ServiceLine, select};
+use crate::model::{Cause, State};
 
+/// All services, with what is shown of them.
+pub(super) const BRIEF: &str = "/v1/services?brief=true";
 /// How many lines of its log are shown with one service.
 const LAST_LINES: usize = 10;
 
@@ -41,8 +43,9 @@ pub(super) fn run(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut T
 }
 
 fn show(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
-    let answer = daemon.ask(&Question::get("/v1/services"))?;
-    let mut herd: Lines<'_> = understand(&answer)?;
+    // A script is given all there is.
+    let answer = daemon.ask(&Question::get(if arguments.json { "/v1/services" } else { BRIEF }))?;
+    let mut herd: HerdDocument<Vec<ServiceLine<'_>>> = understand(&answer)?;
     let chosen = match arguments.ids.as_slice() {
         [] => None,
         ids => Some(choose(ids, &herd.services)?),
@@ -59,9 +62,8 @@ fn show(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut Terminal<'_
         // A glob that happens to mean one service still asks for a table.
         ([name], [service]) if *name == service.id => {
             let lines = last_lines(daemon, &service.id);
-            let details = daemon.ask_for(&Question::get(format!("/v1/services/{}", segment(&service.id))));
-            // An older daemon, or a service that has left meanwhile, says no more than it did.
-            let service = details.or_else(|_| document(&answer, &service.id))?;
+            let question = Question::get(format!("/v1/services/{}", segment(&service.id)));
+            let service: ServiceDocument = daemon.ask_for(&question)?;
             terminal.out.write_all(table::one(&service, &herd.host, &lines, terminal.style).as_bytes())?;
         }
         _ => terminal.out.write_all(table::all(&herd, terminal.style).as_bytes())?,
@@ -69,15 +71,8 @@ fn show(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut Terminal<'_
     Ok(exit)
 }
 
-/// The document of a service that is in the answer.
-fn document(answer: &[u8], id: &str) -> Result<ServiceDocument, Failure> {
-    let herd: HerdDocument = understand(answer)?;
-    let found = herd.services.into_iter().find(|service| service.id == id);
-    found.ok_or_else(|| Failure::NotUnderstood(format!("{id} is missing in it")))
-}
-
 /// The services that are named; `status`, unlike a command, may be asked of services of other hosts by a glob, too.
-fn choose(names: &[String], services: &[Line<'_>]) -> Result<Vec<usize>, Failure> {
+fn choose(names: &[String], services: &[ServiceLine<'_>]) -> Result<Vec<usize>, Failure> {
     let candidates: Vec<_> = services.iter().map(|service| Candidate { id: &service.id, by_glob: true }).collect();
     select(names, &candidates).map_err(Failure::Unknown)
 }
@@ -87,9 +82,15 @@ fn pick<T: Clone>(all: &[T], chosen: &[usize]) -> Vec<T> {
 }
 
 /// 1 where a service that was named is not up; whoever names none asks for a report, not for a verdict.
-fn exit(chosen: Option<&[usize]>, services: &[Line<'_>]) -> Exit {
+fn exit(chosen: Option<&[usize]>, services: &[ServiceLine<'_>]) -> Exit {
     let named = chosen.unwrap_or_default();
-    if named.iter().all(|index| services[*index].is_up()) { Exit::Done } else { Exit::Failed }
+    if named.iter().all(|index| is_up(&services[*index])) { Exit::Done } else { Exit::Failed }
+}
+
+/// Running, or exited by success.
+fn is_up(service: &ServiceLine<'_>) -> bool {
+    let succeeded = || service.last_exit.as_ref().is_some_and(|exit| exit.cause == Cause::Success.name());
+    service.state == State::Running.name() || (service.state == State::Exited.name() && succeeded())
 }
 
 /// The daemon's document, exactly, what a newer daemon says in it included; without the services that are not chosen.
@@ -123,11 +124,33 @@ mod tests {
     use crate::cli::Style;
     use crate::cli::table::sample;
 
+    /// What is told in brief of services, which a whole document tells as well.
+    fn lines(text: &str) -> Vec<ServiceLine<'_>> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn up_is_running_or_exited_by_success() {
+        for (state, cause, up) in [
+            ("running", None, true),
+            ("running", Some("exit-code"), true),
+            ("exited", Some("success"), true),
+            ("exited", Some("exit-code"), false),
+            ("exited", None, false),
+            ("stopped", Some("success"), false),
+            ("starting", None, false),
+            ("skipped", None, false),
+        ] {
+            let text = serde_json::to_string(&[sample("x", state, cause)]).unwrap();
+            assert_eq!(is_up(&lines(&text)[0]), up, "{state} {cause:?}");
+        }
+    }
+
     #[test]
     fn only_a_named_service_that_is_not_up_is_a_failure() {
         let services = [sample("a", "running", None), sample("b", "cooldown", None)];
         let text = serde_json::to_string(&services).unwrap();
-        let services: Vec<Line<'_>> = serde_json::from_str(&text).unwrap();
+        let services = lines(&text);
         assert_eq!(exit(None, &services), Exit::Done);
         assert_eq!(exit(Some(&[0]), &services), Exit::Done);
         assert_eq!(exit(Some(&[0, 1]), &services), Exit::Failed);

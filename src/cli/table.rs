@@ -5,10 +5,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::Style;
-use super::line::{Line, Lines};
 use super::style::Colour;
 use super::text::{printable, shortened, span};
-use crate::api::{ConfProblem, ExitDocument, ProcessDocument, ServiceDocument};
+use crate::api::{ConfProblem, ExitDocument, HerdDocument, ProcessDocument, ServiceDocument, ServiceLine};
 use crate::conf::why_here;
 use crate::model::State;
 
@@ -21,8 +20,8 @@ const NARROWEST_REASON: usize = 20;
 const NONE: &str = "-";
 
 /// A line for each service, those of other hosts last, and under them what is wrong with confs.
-pub(super) fn all(herd: &Lines<'_>, style: Style) -> String {
-    let mut services: Vec<&Line<'_>> = herd.services.iter().collect();
+pub(super) fn all(herd: &HerdDocument<Vec<ServiceLine<'_>>>, style: Style) -> String {
+    let mut services: Vec<&ServiceLine<'_>> = herd.services.iter().collect();
     services.sort_by_key(|service| service.state == State::Skipped.name());
     let rows: Vec<Row<'_>> = services.iter().map(|service| row(service)).collect();
     let mut widths = HEADER.map(str::len);
@@ -58,7 +57,7 @@ pub(super) fn all(herd: &Lines<'_>, style: Style) -> String {
 /// The cells of a line.
 type Row<'a> = [Cow<'a, str>; 6];
 
-fn row<'a>(service: &'a Line<'_>) -> Row<'a> {
+fn row<'a>(service: &'a ServiceLine<'_>) -> Row<'a> {
     let or_none = |cell: Option<String>| cell.map_or(Cow::Borrowed(NONE), Cow::Owned);
     let reason = match reason(&service.reason, service.next_start_ms) {
         Cow::Borrowed(reason) => printable(reason),
@@ -284,7 +283,7 @@ pub(super) fn sample(id: &str, state: &str, cause: Option<&str>) -> ServiceDocum
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DaemonDocument, HerdDocument};
+    use crate::api::DaemonDocument;
 
     fn herd() -> HerdDocument {
         let mut broken = sample("broken", "invalid", None);

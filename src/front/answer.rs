@@ -34,6 +34,8 @@ use crate::os;
 
 /// How much of a document a service takes, more or less.
 const SERVICE_BYTES: usize = 512;
+/// The same, in brief.
+const LINE_OF_SERVICE_BYTES: usize = 256;
 /// How many lines of the log of a service come with the news that it failed.
 const LAST_LINES: u64 = 10;
 /// How many bytes of it are looked at: a thousand services may fail at once.
@@ -82,7 +84,8 @@ impl Desk {
         let (head, body) = request.into_parts();
         let answer = match route(&head.method, head.uri.path(), head.uri.query())? {
             Route::Events(wish) => return self.events(&head.headers, wish).await,
-            Route::Services => self.services().await,
+            Route::Services { brief: false } => self.services().await,
+            Route::Services { brief: true } => self.lines().await,
             Route::Service { id } => self.service(&id).await,
             Route::Logs { id, lines, stderr } => self.logs(id, lines, stderr).await,
             Route::Order { order, names } => self.order(order, &names, &options(body).await?).await,
@@ -123,6 +126,12 @@ impl Desk {
         let sizes = self.log_sizes(&overview).await;
         let document = document::herd(&self.identity, &overview, self.clock(&overview), &sizes);
         Ok(json_of(StatusCode::OK, &document, overview.services.len() * SERVICE_BYTES))
+    }
+
+    async fn lines(&self) -> Result<Answer, Refusal> {
+        let overview = self.survey().await?;
+        let document = document::lines(&self.identity, &overview);
+        Ok(json_of(StatusCode::OK, &document, overview.services.len() * LINE_OF_SERVICE_BYTES))
     }
 
     async fn service(&self, id: &str) -> Result<Answer, Refusal> {

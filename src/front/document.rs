@@ -3,8 +3,8 @@
 use serde::{Serialize, Serializer};
 
 use crate::api::{
-    CommandResult, ConfProblem, DaemonDocument, DetailsDocument, EventDocument, ExitDocument, FileProblem,
-    HerdDocument, LogsDocument, PlanDocument, ProcessDocument, ServiceDocument, TreeLevel, WindowDocument,
+    CommandResult, ConfProblem, DaemonDocument, DetailsDocument, EventDocument, ExitDocument, ExitLine, FileProblem,
+    HerdDocument, LogsDocument, PlanDocument, ProcessDocument, ServiceDocument, ServiceLine, TreeLevel, WindowDocument,
 };
 use crate::bus::{Event, Happening};
 use crate::conf::Problem;
@@ -35,6 +35,31 @@ impl Serialize for Services<'_> {
     }
 }
 
+/// The same in brief.
+pub(super) struct Lines<'a>(&'a Overview);
+
+impl Serialize for Lines<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Overview { services, at, .. } = self.0;
+        serializer.collect_seq(services.iter().map(|status| line(status, *at)))
+    }
+}
+
+fn line(status: &ServiceStatus, now: Moment) -> ServiceLine<'_> {
+    ServiceLine {
+        id: status.id.as_str().into(),
+        state: status.state.name().into(),
+        reason: status.reason.as_str().into(),
+        pid: status.pid,
+        uptime_ms: status.running_since.map(|since| millis(now - since)),
+        restarts: status.restarts,
+        next_start_ms: status.next_start.map(|next| millis(next - now)),
+        last_exit: status.deaths.first().map(|death| ExitLine { cause: death.cause.name().into() }),
+        conf: status.conf.to_string_lossy(),
+        conf_problems: status.conf_problems.iter().map(problem).collect(),
+    }
+}
+
 /// The document of `GET /v1/services`. `sizes` has the bytes of each service's log, in the order of the overview.
 pub(super) fn herd<'a>(
     identity: &Identity,
@@ -42,6 +67,15 @@ pub(super) fn herd<'a>(
     clock: WallClock,
     sizes: &'a [u64],
 ) -> HerdDocument<Services<'a>> {
+    herd_of(identity, overview, Services { overview, clock, sizes })
+}
+
+/// The document of `GET /v1/services?brief=true`.
+pub(super) fn lines<'a>(identity: &Identity, overview: &'a Overview) -> HerdDocument<Lines<'a>> {
+    herd_of(identity, overview, Lines(overview))
+}
+
+fn herd_of<S>(identity: &Identity, overview: &Overview, services: S) -> HerdDocument<S> {
     HerdDocument {
         version: VERSION,
         host: identity.host.clone(),
@@ -50,7 +84,7 @@ pub(super) fn herd<'a>(
             pid: identity.pid,
             since: wall_clock::show(identity.since),
         },
-        services: Services { overview, clock, sizes },
+        services,
         problems: overview.problems.clone(),
     }
 }

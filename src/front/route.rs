@@ -12,8 +12,8 @@ const DEFAULT_LINES: u64 = 10;
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// The document of `status --json`.
-    Services,
+    /// The document of `status --json`, or the part of it that `status` shows.
+    Services { brief: bool },
     /// One service of it.
     Service { id: String },
     /// The last lines of a service's log, or of what it kept apart of standard error.
@@ -48,7 +48,7 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
 
     let route = match segments[..] {
         ["healthz"] => get().map(|()| Route::Health),
-        ["v1", "services"] => get().map(|()| Route::Services),
+        ["v1", "services"] => return get().and_then(|()| Ok(Route::Services { brief: is_brief(query)? })),
         ["v1", "services", id] => get().and_then(|()| Ok(Route::Service { id: decode(id)? })),
         ["v1", "services", id, "logs"] => {
             return get().and_then(|()| {
@@ -90,40 +90,63 @@ fn split(names: &str) -> Result<Vec<String>, Refusal> {
     if names.is_empty() { Err(Refusal::BadRequest("no service is named".to_owned())) } else { Ok(names) }
 }
 
+/// Whether a part of each service's document is enough.
+fn is_brief(query: Option<&str>) -> Result<bool, Refusal> {
+    let mut brief = false;
+    pairs(query, "brief=true is", |key, value| {
+        match (key, value) {
+            ("brief", "true") => brief = true,
+            ("brief", "false") => brief = false,
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Ok(brief)
+}
+
 /// Which events: those to come, and no past ones, unless it says otherwise.
 fn wish(query: Option<&str>) -> Result<Wish, Refusal> {
     let mut wish = Wish { follow: true, ..Wish::default() };
-    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("past", number)) if number.parse::<u32>().is_ok() => wish.past = number.parse().unwrap_or_default(),
-            Some(("follow", "true")) => wish.follow = true,
-            Some(("follow", "false")) => wish.follow = false,
-            _ => {
-                return Err(Refusal::BadRequest(format!(
-                    "{pair:?} in the query is not understood: past=NUMBER and follow=false are"
-                )));
-            }
+    pairs(query, "past=NUMBER and follow=false are", |key, value| {
+        match (key, value) {
+            ("past", number) => wish.past = number.parse().ok()?,
+            ("follow", "true") => wish.follow = true,
+            ("follow", "false") => wish.follow = false,
+            _ => return None,
         }
-    }
+        Some(())
+    })?;
     Ok(wish)
 }
 
 /// How many lines, and whether of standard error.
 fn part_of_log(query: Option<&str>) -> Result<(u64, bool), Refusal> {
     let (mut lines, mut stderr) = (DEFAULT_LINES, false);
+    pairs(query, "lines=NUMBER and stream=stderr are", |key, value| {
+        match (key, value) {
+            ("lines", number) => lines = number.parse().ok()?,
+            ("stream", "stdout") => stderr = false,
+            ("stream", "stderr") => stderr = true,
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Ok((lines, stderr))
+}
+
+/// Reads a query. `understand` takes each pair of it, or nothing if it does not know it.
+fn pairs(
+    query: Option<&str>,
+    known: &str,
+    mut understand: impl FnMut(&str, &str) -> Option<()>,
+) -> Result<(), Refusal> {
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("lines", number)) if number.parse::<u64>().is_ok() => lines = number.parse().unwrap_or(lines),
-            Some(("stream", "stdout")) => stderr = false,
-            Some(("stream", "stderr")) => stderr = true,
-            _ => {
-                return Err(Refusal::BadRequest(format!(
-                    "{pair:?} in the query is not understood: lines=NUMBER and stream=stderr are"
-                )));
-            }
+        let understood = pair.split_once('=').and_then(|(key, value)| understand(key, value));
+        if understood.is_none() {
+            return Err(Refusal::BadRequest(format!("{pair:?} in the query is not understood: {known}")));
         }
     }
-    Ok((lines, stderr))
+    Ok(())
 }
 
 /// Undoes percent-encoding (RFC 3986, 2.1).
@@ -161,8 +184,10 @@ mod tests {
     #[test]
     fn every_route_is_known() {
         assert_eq!(ask("GET", "/healthz"), Ok(Route::Health));
-        assert_eq!(ask("GET", "/v1/services"), Ok(Route::Services));
-        assert_eq!(ask("GET", "/v1/services?"), Ok(Route::Services));
+        assert_eq!(ask("GET", "/v1/services"), Ok(Route::Services { brief: false }));
+        assert_eq!(ask("GET", "/v1/services?brief=true"), Ok(Route::Services { brief: true }));
+        assert_eq!(ask("GET", "/v1/services?brief=false&"), Ok(Route::Services { brief: false }));
+        assert_eq!(ask("GET", "/v1/services?"), Ok(Route::Services { brief: false }));
         assert_eq!(ask("GET", "/v1/services/web"), Ok(Route::Service { id: "web".into() }));
         assert_eq!(ask("GET", "/v1/services/web/logs"), Ok(Route::Logs { id: "web".into(), lines: 10, stderr: false }));
         let logs = |lines, stderr| Ok(Route::Logs { id: "web".into(), lines, stderr });
@@ -217,6 +242,7 @@ mod tests {
     fn a_bad_query_or_encoding_is_refused() {
         for (method, path) in [
             ("GET", "/v1/services?full=1"),
+            ("GET", "/v1/services?brief"),
             ("GET", "/v1/events?past=-1"),
             ("GET", "/v1/events?follow=maybe"),
             ("GET", "/v1/services/web/logs?lines=x"),

@@ -64,6 +64,14 @@ fn health() {
 #[test]
 fn services() {
     let door = Door::open(&["web"]);
+    insta::assert_snapshot!(told(&door, "GET", "/v1/services?brief=true", "", ""), @r#"
+    HTTP/1.1 200 OK
+    content-type: application/json
+    connection: close
+    content-length: 312
+
+    {"version":1,"host":"here","daemon":{"version":"1.2.3","pid":42,"since":"TTTT-TT-TTTTT:TT:TT.TTTT"},"services":[{"id":"web","state":"stopped","reason":"it was stopped from the beginning","pid":null,"uptime_ms":null,"restarts":2,"next_start_ms":null,"last_exit":null,"conf":"/confs/web.conf","conf_problems":[]}]}
+    "#);
     insta::assert_snapshot!(told(&door, "GET", "/v1/services", "", ""), @r#"
     HTTP/1.1 200 OK
     content-type: application/json
@@ -341,9 +349,9 @@ fn refusals() {
     HTTP/1.1 400 Bad Request
     content-type: application/problem+json
     connection: close
-    content-length: 100
+    content-length: 104
 
-    {"status":400,"title":"bad request","detail":"/v1/services takes no query, but there is \"full=1\""}
+    {"status":400,"title":"bad request","detail":"\"full=1\" in the query is not understood: brief=true is"}
     "#);
     insta::assert_snapshot!(told(&door, "POST", "/v1/reload", "content-length: 1048577\r\n", ""), @r#"
     HTTP/1.1 413 Payload Too Large

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use crate::api::{Candidate, HerdDocument, UnknownName, select};
+use crate::api::{Candidate, HerdDocument, ServiceLine, UnknownName, select};
 use crate::cli::Failure;
-use crate::cli::client::{Daemon, Question};
+use crate::cli::client::{Daemon, Question, understand};
+use crate::cli::status::BRIEF;
 use crate::conf::{Places, known};
 use crate::model::ServiceId;
 
@@ -84,11 +85,12 @@ fn choose(names: &[String], ids: &BTreeMap<String, bool>) -> Result<Vec<String>,
 
 /// Adds those that the daemon knows.
 fn add_answered(daemon: &Daemon, ids: &mut BTreeMap<String, bool>) -> Result<(), Failure> {
-    let herd: HerdDocument = daemon.ask_for(&Question::get("/v1/services"))?;
+    let answer = daemon.ask(&Question::get(BRIEF))?;
+    let herd: HerdDocument<Vec<ServiceLine<'_>>> = understand(&answer)?;
     // An id becomes a part of a path.
     let parsed = herd.services.into_iter().filter(|service| service.id.parse::<ServiceId>().is_ok());
     for service in parsed {
-        ids.entry(service.id).or_insert(true);
+        ids.entry(service.id.into_owned()).or_insert(true);
     }
     Ok(())
 }
