@@ -127,6 +127,9 @@ pub fn run(places: &Overrides) -> ExitCode {
 /// Lives one of the daemon's processes, to the end of its herd.
 pub fn play(Role { part, places, detached }: &Role) -> ExitCode {
     let detached = *detached;
+    if let Part::Herder | Part::Successor { .. } = part {
+        os::make_room_for_descriptors();
+    }
     let result = find(places).map_err(StartError::from).and_then(|places| match part {
         Part::Herder => serve::serve(&places, detached).map(|()| ExitCode::SUCCESS),
         Part::Preflight => arrive::preflight(&places),

@@ -1,7 +1,10 @@
 //! Resource limits in the kernel's numbers.
 
+use std::os::fd::AsFd;
+
 use nix::sys::resource::{Resource as Number, getrlimit, setrlimit};
 
+use super::role::raised;
 use crate::model::{Bound, Limit, Resource};
 
 /// One limit as prlimit(2) takes it.
@@ -64,4 +67,16 @@ pub(crate) fn raise_open_files() {
     {
         log::warn!("may have only {soft} files open: {error}");
     }
+}
+
+/// Descriptors that a herder of a thousand services has: of each its process, and both ends of its pipes.
+const MANY: i32 = 4096;
+
+/// Has the kernel's table of this process's descriptors made for many of them (32 KiB of the kernel's). To be called as long as
+/// there is one thread: with more, each time that the table grows, which is at every power of two, its thread waits until no
+/// processor can be reading the old one, and that takes 10 ms and more (`expand_fdtable`, synchronize_rcu()).
+pub(crate) fn make_room_for_descriptors() {
+    let most = getrlimit(Number::RLIMIT_NOFILE).map_or(0, |(soft, _)| i32::try_from(soft).unwrap_or(i32::MAX));
+    // Nothing is lost but time where it can't be done. The descriptor itself is closed again.
+    drop(raised(std::io::stdin().as_fd(), MANY.min(most) - 1));
 }

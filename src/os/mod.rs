@@ -49,7 +49,7 @@ pub(crate) use exit_info::exit_of;
 pub(crate) use identity::{Identity, boot_id, find, open as open_process};
 pub(crate) use inotify::{Awaited, Notifier, tells_changes};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, Trace, launch};
-pub(crate) use limits::{open_files, raise_open_files};
+pub(crate) use limits::{make_room_for_descriptors, open_files, raise_open_files};
 pub(crate) use mark::service_in_environment;
 pub(crate) use memory::{give_back, keep_small};
 pub(crate) use pidfd::{NotSent, Process, Remains};
