@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use actix::fut::wrap_future;
 use actix::{AsyncContext, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
@@ -48,10 +47,11 @@ impl Handler<Shutdown> for Herder {
                 // Before any service is stopped: whoever finds one stopped knows why.
                 self.herd.spawner.ending();
                 let (heard, this) = (self.stop_all(), ctx.address());
-                ctx.spawn(wrap_future(async move {
+                // A task of its own: what an actor has spawned is polled with each message to it.
+                tokio::task::spawn_local(async move {
                     heard.await;
                     this.do_send(AllHeard);
-                }));
+                });
             }
             Some(Farewell { begun, over: false, .. }) if now - *begun >= SECOND => {
                 log::warn!("asked again: killing {} services", self.living);

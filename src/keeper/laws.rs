@@ -123,7 +123,7 @@ impl Pair {
         let Self { link, slots, .. } = self;
         link.read(|request| {
             if let Request::Step(step) = request {
-                slots.take(step).unwrap();
+                slots.take(step, true).unwrap();
             }
         })
         .unwrap();

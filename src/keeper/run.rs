@@ -217,6 +217,9 @@ impl Keeper {
             let epoll = Rc::clone(&self.epoll);
             // The herder's answer to an end is a launch, and that is waited for.
             let behind = std::mem::take(&mut self.behind);
+            if !behind && self.deaf.is_none() {
+                self.slots.wake_stopped();
+            }
             let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
             let mut quiet = !behind;
             for number in epoll.wait(&mut events, wait)? {
@@ -389,7 +392,7 @@ impl Keeper {
     fn take(&mut self, request: Request) -> Result<(), frames::Meaningless> {
         self.requests = self.requests.saturating_add(1);
         match request {
-            Request::Step(step) => self.slots.take(step)?,
+            Request::Step(step) => self.slots.take(step, self.shutdown.is_none())?,
             Request::Forget(service) => self.slots.forget(&service),
             Request::Heard(count) => self.watch.heard(count, self.now()),
             Request::Ready => {

@@ -51,6 +51,8 @@ pub(super) struct Slots {
     next_run: u64,
     /// Nothing is launched any more.
     closed: bool,
+    /// Runs that are still to be sent CONT.
+    stopped: Vec<(RunId, Whom)>,
 }
 
 #[derive(Default)]
@@ -79,7 +81,7 @@ impl Slots {
     /// No slots yet.
     pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
         let (slots, owners, disowned) = (BTreeMap::new(), HashMap::new(), HashSet::new());
-        Self { table, records, trees, lock, slots, owners, disowned, next_run, closed: false }
+        Self { table, records, trees, lock, slots, owners, disowned, next_run, closed: false, stopped: Vec::new() }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
@@ -155,13 +157,23 @@ impl Slots {
     }
 
     /// Does a step of a service: what is to be remembered first, so that it is true before the effect exists.
-    pub(super) fn take(&mut self, step: Step) -> Result<(), Meaningless> {
+    ///
+    /// Where nothing hurries, CONT waits for [`Self::wake_stopped`]: it is for those that are stopped (SIGSTOP), and of a herd that is
+    /// being ended nearly all have ended by then.
+    pub(super) fn take(&mut self, step: Step, hurries: bool) -> Result<(), Meaningless> {
         let Step { service, memo, acts } = step;
         let service = self.slot(&service);
         if let Some(memo) = memo {
             self.remember(&service, memo)?;
         }
-        acts.into_iter().try_for_each(|act| self.act(&service, act))
+        acts.into_iter().try_for_each(|act| self.act(&service, act, hurries))
+    }
+
+    /// Sends the CONT that waited to those that have not ended.
+    pub(super) fn wake_stopped(&mut self) {
+        for (run, whom) in std::mem::take(&mut self.stopped) {
+            self.signal(run, Signal::CONT, whom);
+        }
     }
 
     /// A service has left the herd. One of which something still lives, or of which an end was not heard, stays.
@@ -274,14 +286,19 @@ impl Slots {
         known.map_or_else(|| settings.into(), Rc::clone)
     }
 
-    fn act(&mut self, service: &Rc<str>, act: Act) -> Result<(), Meaningless> {
+    fn act(&mut self, service: &Rc<str>, act: Act, hurries: bool) -> Result<(), Meaningless> {
         match act {
             Act::Acknowledge(run) => self.acknowledge(run.into()),
             // The herder that still asked for it is being killed, and nobody would end what comes of it.
             Act::Launch(_) if self.closed => {}
             Act::Launch(launch) => self.launch(service, *launch)?,
             Act::Signal { run, signal, tree } => {
-                self.signal(run.into(), frames::signal(signal)?, frames::whom(tree));
+                let (run, signal, whom) = (run.into(), frames::signal(signal)?, frames::whom(tree));
+                if signal == Signal::CONT && !hurries {
+                    self.stopped.push((run, whom));
+                } else {
+                    self.signal(run, signal, whom);
+                }
             }
             Act::Rescope { run, tree } => {
                 let (run, scope) = (run.into(), frames::scope(tree));

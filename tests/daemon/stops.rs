@@ -80,6 +80,19 @@ fn a_stopped_process_is_woken_for_its_stop() {
 }
 
 #[test]
+fn stopped_processes_are_woken_for_the_end_of_the_herd() {
+    let patient = |spec| with(spec, json!({"stop": {"timeout": "10m"}}));
+    let herd = Herd::of([("web", patient(sleeper())), ("worker", patient(sleeper())), ("quick", sleeper())]);
+    let pids = ["web", "worker"].map(|id| {
+        herd.until_state(id, "running");
+        herd.pid_of(id)
+    });
+    pids.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    herd.done("shutdown");
+    assert!(!pids.into_iter().any(lives));
+}
+
+#[test]
 fn what_is_left_of_the_group_ends_with_the_main_process() {
     let mut herd = Herd::new();
     let fifo = herd.fifo("tree");

@@ -37,6 +37,7 @@ impl Keeper {
             self.slots.reap_ended();
         }
         self.slots.clear();
+        self.slots.wake_stopped();
     }
 
     fn child_ended(&mut self, pid: i32) {

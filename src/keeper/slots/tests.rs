@@ -73,7 +73,7 @@ impl Keeper {
             tree: false,
         };
         let acts = vec![Act::Launch(Box::new(launch))];
-        self.slots.take(Step { service: service.to_owned(), memo: None, acts }).unwrap();
+        self.slots.take(Step { service: service.to_owned(), memo: None, acts }, true).unwrap();
     }
 
     /// Takes over the run of a process that somebody else reaps.
