@@ -11,8 +11,11 @@ use crate::process::Whom;
 /// A repeated request for the end counts as the second one only after this time.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// While the herd is being ended, what has ended is looked at this often.
-const LOOKS: Duration = Duration::from_millis(5);
+/// While the herd is being ended, what has ended is looked at so often: as long as it takes those that live to end, which is
+/// this for each,
+const ONE_ENDS: Duration = Duration::from_micros(50);
+/// and this at most.
+const LOOKS: Duration = Duration::from_millis(50);
 
 /// The end of the herd was asked for.
 pub(super) struct Shutdown {
@@ -71,7 +74,8 @@ impl Keeper {
     pub(super) fn let_others_end(&mut self) {
         if self.shutdown.is_some() && self.over.is_none() {
             self.epoll.remove(self.signals.as_fd());
-            self.deaf = Some(self.now() + LOOKS);
+            let living = u32::try_from(self.slots.living().len()).unwrap_or(u32::MAX);
+            self.deaf = Some(self.now() + ONE_ENDS.saturating_mul(living).min(LOOKS));
         }
     }
 
