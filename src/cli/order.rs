@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::client::{Daemon, Question, segment};
 use super::problem::complain;
-use super::progress::Progress;
+use super::progress;
 use super::text::{parse_span, printable};
 use super::{Exit, Failure, Terminal};
 use crate::api::{CommandResult, CommandResults, StartOptions};
@@ -53,9 +53,9 @@ pub(super) fn run(
     // To stop twice or to start twice is to do it once; to restart twice is not.
     let question = if verb == "restart" { question.once() } else { question };
     let names = if arguments.all { vec!["*".to_owned()] } else { arguments.ids.clone() };
-    let progress = (!arguments.no_wait).then(|| Progress::of(verb, names, daemon));
+    let wheel = (!arguments.no_wait).then(|| progress::show(verb, names, daemon));
     let answer: CommandResults = daemon.ask_for(&question)?;
-    drop(progress);
+    drop(wheel);
     show(verb, &answer.results, terminal)
 }
 
