@@ -53,6 +53,8 @@ pub(super) struct Now {
 pub(super) struct Pass {
     /// There is more to do, and others shall have their turn first.
     pub(super) again: bool,
+    /// It has been emptied, and will be full again in no time.
+    pub(super) floods: bool,
     /// When there is something to do without anything that comes.
     pub(super) due: Option<Instant>,
     /// Old files of this directory may be compressed.
@@ -211,12 +213,17 @@ impl Source {
         if self.dropped.0 > 0 {
             self.mark(now)?;
         }
+        let mut all = 0;
         for _ in 0..TURNS {
             match self.turn(tools, now)? {
-                Turn::Moved(bytes) => self.moved(bytes, tools, now.at),
+                Turn::Moved(bytes) => {
+                    all += bytes;
+                    self.moved(bytes, tools, now.at);
+                }
                 // Whatever comes later is told.
                 Turn::Emptied(bytes) => {
                     self.moved(bytes, tools, now.at);
+                    pass.floods = self.is_flood(all + bytes);
                     self.prune();
                     return Ok(false);
                 }
@@ -228,12 +235,18 @@ impl Source {
                 }
                 Turn::Idle if self.is_stuck(tools, now.at)? => {}
                 Turn::Idle => {
+                    pass.floods = self.is_flood(all);
                     self.prune();
                     return Ok(false);
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Whether so much at a time is more to come, by far.
+    fn is_flood(&self, bytes: usize) -> bool {
+        self.size >= LARGE && bytes >= USUAL
     }
 
     fn moved(&mut self, bytes: usize, tools: &mut Tools, now: Instant) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::{ClockNanosleepFlags, clock_nanosleep};
 
 /// A moment that is waited for (timerfd_create(2)).
 pub(crate) struct Alarm(TimerFd);
@@ -36,6 +37,13 @@ impl Alarm {
         // A signal ends the reading early; it fails in no other way.
         while self.0.wait() == Err(Errno::EINTR) {}
     }
+}
+
+/// Does nothing for this time. For what goes on meanwhile anyway, never for what has to happen first.
+pub(crate) fn nap(time: Duration) {
+    // A signal ends it early, which is as good.
+    let monotonic = nix::time::ClockId::CLOCK_MONOTONIC;
+    let _ = clock_nanosleep(monotonic, ClockNanosleepFlags::empty(), &TimeSpec::from_duration(time));
 }
 
 impl AsFd for Alarm {

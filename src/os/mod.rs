@@ -39,7 +39,7 @@ pub(crate) mod tree;
 mod unfinished;
 mod witness;
 
-pub(crate) use alarm::Alarm;
+pub(crate) use alarm::{Alarm, nap};
 pub(crate) use aside::{LAUNCHES, OWN, aside};
 pub(crate) use background::{leave_terminal, let_go_of_output, stay_behind};
 pub use clock::Clock;

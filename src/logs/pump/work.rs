@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -15,12 +15,16 @@ use super::{Bell, Call, Outputs, Pipes, Word, fifo};
 use crate::logs::source::{Now, Source, Tools};
 use crate::logs::{Packer, Scratch, Stream, Tally, wall_clock};
 use crate::model::{ServiceId, with_causes};
-use crate::os::{Epoll, Events, Shelf};
+use crate::os::{self, Epoll, Events, Shelf};
 
 const BELL: u64 = u64::MAX;
 /// Half of what an unprivileged user may have in pipes where `/proc/sys/fs/pipe-user-pages-soft` can't be read.
 const ROOM: usize = 32 << 20;
 const PAGE: usize = 4096;
+/// How long those that flood are left alone after their pipes were emptied. What comes meanwhile is taken at once: a wake-up and
+/// a look for each 64 KiB of a flood take as long as to move them. A pipe of 1 MiB holds what comes in several times as long, and
+/// nobody's output waits any longer than this for it.
+const PORTION: Duration = Duration::from_micros(150);
 
 pub(super) struct Work {
     state: PathBuf,
@@ -117,9 +121,13 @@ impl Work {
                 self.due_at.remove(&source);
                 self.wake(source);
             }
+            let mut floods = false;
             for source in std::mem::take(&mut self.ready) {
                 self.is_ready[source] = false;
-                self.go(source, now);
+                floods |= self.go(source, now);
+            }
+            if floods && self.ready.is_empty() {
+                os::nap(PORTION);
             }
             if self.ending && self.ready.is_empty() {
                 self.sources.iter_mut().flatten().for_each(|(_, source)| source.leave());
@@ -135,8 +143,9 @@ impl Work {
         }
     }
 
-    fn go(&mut self, index: usize, now: Now) {
-        let Some((service, source)) = self.sources.get_mut(index).and_then(Option::as_mut) else { return };
+    /// Has a source do what there is to do. True if it floods.
+    fn go(&mut self, index: usize, now: Now) -> bool {
+        let Some((service, source)) = self.sources.get_mut(index).and_then(Option::as_mut) else { return false };
         let pass = source.go(&mut self.tools, now);
         if let Some(told) = pass.told {
             let _ = self.words.send(Word::Told(service.clone(), told));
@@ -148,6 +157,7 @@ impl Work {
         if pass.again {
             self.wake(index);
         }
+        pass.floods
     }
 
     fn set_due(&mut self, source: usize, due: Option<Instant>) {
