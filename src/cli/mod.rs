@@ -33,7 +33,6 @@ mod terminal;
 mod text;
 mod upgrade;
 mod watching;
-mod wheel;
 
 pub use add::AddArguments;
 pub use arguments::{CheckArguments, PlaceArguments, Role, RunArguments, Setup, Verb, parse};

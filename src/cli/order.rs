@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::client::{Daemon, Question, segment};
 use super::problem::complain;
-use super::progress;
+use super::progress::Progress;
 use super::text::{parse_span, printable};
 use super::{Exit, Failure, Terminal};
 use crate::api::{CommandResult, CommandResults, StartOptions};
@@ -53,9 +53,9 @@ pub(super) fn run(
     // To stop twice or to start twice is to do it once; to restart twice is not.
     let question = if verb == "restart" { question.once() } else { question };
     let names = if arguments.all { vec!["*".to_owned()] } else { arguments.ids.clone() };
-    let wheel = (!arguments.no_wait).then(|| progress::show(verb, names, daemon));
+    let progress = (!arguments.no_wait).then(|| Progress::of(verb, names, daemon));
     let answer: CommandResults = daemon.ask_for(&question)?;
-    drop(wheel);
+    drop(progress);
     show(verb, &answer.results, terminal)
 }
 

@@ -2,12 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::thread;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::{Daemon, Question};
 use super::text::printable;
-use super::wheel::Wheel;
 use crate::api::{Candidate, EventDocument, HerdDocument, select};
 use crate::model::State;
+
+/// How often the wheel turns.
+const TURN: Duration = Duration::from_millis(100);
+
+/// A line on standard error, which goes away with this.
+pub(super) struct Progress(ProgressBar);
 
 /// More events than any daemon remembers.
 const ALL: usize = 100_000;
@@ -29,24 +37,40 @@ struct Service {
     is_there: bool,
 }
 
-/// Shows what becomes of the services that these names mean, until the wheel is dropped; nothing where nobody sees it.
-pub(super) fn show(verb: &str, names: Vec<String>, daemon: &Daemon) -> Option<Wheel> {
-    let wheel = Wheel::turning()?;
-    let (daemon, teller, verb) = (daemon.clone(), wheel.teller(), verb.to_owned());
-    // It ends with this process, which waits for something else.
-    thread::spawn(move || {
-        let Ok(herd) = daemon.ask_for::<HerdDocument>(&Question::get("/v1/services")) else { return };
-        let mut waited = Waited::of(&herd, &names, &verb);
-        teller.tell(waited.message());
-        // The past ones, too: some of them may have happened since. Without events the wheel turns on.
-        let _ = daemon.hear(&format!("/v1/events?past={ALL}"), None, |told| {
-            if let Ok(event) = serde_json::from_str(&told.data) {
-                waited.happened(event);
-            }
-            teller.tell(waited.message())
+impl Progress {
+    /// Shows what becomes of the services that these names mean, until it is dropped.
+    pub(super) fn of(verb: &str, names: Vec<String>, daemon: &Daemon) -> Self {
+        let bar = ProgressBar::new_spinner();
+        if bar.is_hidden() {
+            return Self(bar);
+        }
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(TURN);
+        let (daemon, shown, verb) = (daemon.clone(), bar.clone(), verb.to_owned());
+        // It ends with this process, which waits for something else.
+        thread::spawn(move || {
+            let Ok(herd) = daemon.ask_for::<HerdDocument>(&Question::get("/v1/services")) else { return };
+            let mut waited = Waited::of(&herd, &names, &verb);
+            shown.set_message(waited.message());
+            // The past ones, too: some of them may have happened since. Without events the wheel turns on.
+            let _ = daemon.hear(&format!("/v1/events?past={ALL}"), None, |told| {
+                if let Ok(event) = serde_json::from_str(&told.data) {
+                    waited.happened(event);
+                    shown.set_message(waited.message());
+                }
+                !shown.is_finished()
+            });
         });
-    });
-    Some(wheel)
+        Self(bar)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 impl Waited {
