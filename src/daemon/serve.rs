@@ -74,6 +74,7 @@ fn decide(places: &Places, line: OwnedFd, listener: UnixListener, detached: bool
     let system = System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .on_thread_park(os::before_waiting)
             .build()
             .expect("a runtime needs an epoll and an eventfd, and a daemon without those can't start")
     });
@@ -235,7 +236,7 @@ async fn tidy_memory(herder: Addr<Herder>) {
     loop {
         if burst >= BURST {
             while let Ok(Some(_)) = tokio::time::timeout(QUIET, events.next()).await {}
-            os::give_back();
+            os::give_back_soon();
             burst = 0;
         }
         if events.next().await.is_none() {

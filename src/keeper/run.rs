@@ -222,6 +222,7 @@ impl Keeper {
             }
             let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
             let mut quiet = !behind;
+            os::before_waiting();
             for number in epoll.wait(&mut events, wait)? {
                 quiet = false;
                 match number {
@@ -240,7 +241,7 @@ impl Keeper {
             }
             if quiet && self.is_after_burst() {
                 self.slots.rest();
-                os::give_back();
+                os::give_back_soon();
                 self.requests = 0;
             }
         }

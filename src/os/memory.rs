@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the allocator's knobs have no safe form")]
 
 use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{ptr, slice};
 
 /// Tells the allocator to keep one arena and to give memory back early. To be called before the first thread is made.
@@ -22,13 +23,29 @@ pub(crate) fn keep_small() {
 
 /// Gives back what is free now: after a start, what the reading of the confs took.
 pub(crate) fn give_back() {
-    let_go_of_program();
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: malloc_trim(3) may be called at any time, by any thread.
         unsafe {
             libc::malloc_trim(0);
         }
+    }
+    let_go_of_program();
+}
+
+/// Has [`give_back`] be done before this process waits.
+static DUE: AtomicBool = AtomicBool::new(false);
+
+/// Gives back what is free at the next [`before_waiting`]: the less there is between giving back and waiting, the less is
+/// needed again.
+pub(crate) fn give_back_soon() {
+    DUE.store(true, Ordering::Relaxed);
+}
+
+/// To be called by the one thread that does so before it waits.
+pub(crate) fn before_waiting() {
+    if DUE.load(Ordering::Relaxed) && DUE.swap(false, Ordering::Relaxed) {
+        give_back();
     }
 }
 
