@@ -85,7 +85,7 @@ fn a_service_on_its_way_out_comes_back_with_its_conf() {
     let leaving = Present { spec: Some(&good), leaving: true, up: false };
     let present = BTreeMap::from([(id.clone(), leaving)]);
     assert_eq!(plan(&BTreeMap::from([(id.clone(), Some(&good))]), &present, true)[&id], Action::Start);
-    assert_eq!(plan(&BTreeMap::new(), &present, true)[&id], Action::Keep);
+    assert_eq!(plan(&BTreeMap::new(), &present, true)[&id], Action::Leave);
 }
 
 #[test]

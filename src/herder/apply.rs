@@ -103,7 +103,7 @@ impl Herder {
             Action::Restart => addr.do_send(Replace(spec)),
             Action::Adjust => addr.do_send(Adjust(spec)),
             Action::Stop => addr.do_send(Disable(spec)),
-            Action::Hold | Action::Keep | Action::Doubt | Action::Remove | Action::Spare => {}
+            Action::Hold | Action::Keep | Action::Doubt | Action::Remove | Action::Leave | Action::Spare => {}
         }
     }
 
@@ -222,6 +222,8 @@ fn applied(actions: &BTreeMap<ServiceId, Action>) -> Applied {
             Action::Restart => &mut applied.restart,
             Action::Adjust => &mut applied.adjust,
             Action::Hold | Action::Keep | Action::Doubt | Action::Spare => &mut applied.unchanged,
+            // Told when that was begun.
+            Action::Leave => continue,
         };
         list.push(id.clone());
     }

@@ -23,6 +23,8 @@ pub enum Action {
     Doubt,
     /// It has no conf any more.
     Remove,
+    /// It has none, and is being ended for that already.
+    Leave,
     /// It has no conf any more, but that may be an accident: it goes on.
     Spare,
 }
@@ -47,7 +49,7 @@ pub fn plan(
 ) -> BTreeMap<ServiceId, Action> {
     let gone = present.iter().filter(|(id, _)| !wanted.contains_key(*id)).map(|(id, present)| {
         let action = match (present.leaving, may_remove, present.spec) {
-            (true, ..) => Action::Keep,
+            (true, ..) => Action::Leave,
             // What never ran can't be lost.
             (false, true, _) | (false, false, None) => Action::Remove,
             (false, false, Some(_)) => Action::Spare,

@@ -28,6 +28,7 @@ mod shutdowns;
 mod stops;
 mod surroundings;
 mod tables;
+mod transcript;
 mod trees;
 mod upgrade;
 mod verbs;
