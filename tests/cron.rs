@@ -1,6 +1,7 @@
 //! Debian's cron, as it is: what `install` writes brings a daemon back that was killed, and starts it with the machine.
 //!
-//! Needs root and the package cron, so it is behind the feature `debian-servers`.
+//! Needs root and the package cron, so it is behind the feature `debian-servers`. It has cron believe that the machine has just
+//! started: what others have for that moment (`@reboot`) is run, too.
 #![cfg(feature = "debian-servers")]
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 

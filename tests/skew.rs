@@ -84,6 +84,7 @@ fn a_verb_without_options_sends_no_body() {
     insta::assert_snapshot!(asked("status", vec![]), @r"
     GET /v1/services HTTP/1.1\r\n
     host: daemonherder\r\n
+    prefer: return=minimal\r\n
     \r\n
     (end)
     ");

@@ -1,4 +1,4 @@
-//! What `GET /v1/services?brief=true` tells of each service: of thousands, all that there is to know takes longer to write, to
+//! What `GET /v1/services` tells of each service to whom less is enough (`Prefer: return=minimal`, RFC 7240): of thousands, all that there is to know takes longer to write, to
 //! send and to read than what `status` shows of it.
 
 use std::borrow::Cow;

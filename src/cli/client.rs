@@ -34,6 +34,8 @@ pub(super) struct Question {
     method: Method,
     path: String,
     body: Vec<u8>,
+    /// Whether less than all is enough (RFC 7240). A daemon that does not know of that answers all.
+    minimal: bool,
     /// Whether asking twice does no more than asking once.
     repeatable: bool,
 }
@@ -41,12 +43,17 @@ pub(super) struct Question {
 impl Question {
     /// For a document.
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: Vec::new(), repeatable: true }
+        Self { method: Method::GET, path: path.into(), body: Vec::new(), minimal: false, repeatable: true }
+    }
+
+    /// For all services, and a line of each.
+    pub(super) fn lines() -> Self {
+        Self { minimal: true, ..Self::get("/v1/services") }
     }
 
     /// For an effect.
     pub(super) fn post(path: impl Into<String>) -> Self {
-        Self { method: Method::POST, path: path.into(), body: Vec::new(), repeatable: true }
+        Self { method: Method::POST, path: path.into(), body: Vec::new(), minimal: false, repeatable: true }
     }
 
     /// With options; those without any are an empty body, which every version of the daemon understands.
@@ -153,6 +160,9 @@ impl Daemon {
             Request::builder().method(question.method.clone()).uri(question.path.as_str()).header(HOST, "daemonherder");
         if !question.body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if question.minimal {
+            request = request.header("prefer", "return=minimal");
         }
         let request = request
             .body(Full::new(Bytes::from(question.body.clone())))

@@ -85,7 +85,7 @@ fn outcome(files: &FilesOf, plan: Option<&PlanDocument>, id: &ServiceId) -> Stri
              stop {id}` stops it, `daemonherder reload --prune` all of them"
         ),
         // The daemon may have noticed by itself before it was asked.
-        Some(_) => "removed; its service has ended, or is about to".to_owned(),
+        Some(_) => "removed; nothing of it runs, or not for long".to_owned(),
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(said(&used, Some(stopped)), "removed, and its service is being stopped");
         let spared = PlanDocument { unchanged: list(&["db", "web"]), ..PlanDocument::default() };
         assert!(said(&used, Some(spared)).contains("`daemonherder stop web` stops it"));
-        assert_eq!(said(&used, Some(PlanDocument::default())), "removed; its service has ended, or is about to");
+        assert_eq!(said(&used, Some(PlanDocument::default())), "removed; nothing of it runs, or not for long");
         let elsewhere = FilesOf { elsewhere: vec!["/c/web@x.conf".into()], ..FilesOf::default() };
         assert_eq!(said(&elsewhere, None), "has no conf for this host");
     }

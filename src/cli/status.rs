@@ -9,8 +9,6 @@ use super::{Exit, Failure, Terminal, table};
 use crate::api::{Candidate, HerdDocument, ServiceDocument, ServiceLine, select};
 use crate::model::{Cause, State};
 
-/// All services, with what is shown of them.
-pub(super) const BRIEF: &str = "/v1/services?brief=true";
 /// How many lines of its log are shown with one service.
 const LAST_LINES: usize = 10;
 
@@ -44,7 +42,7 @@ pub(super) fn run(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut T
 
 fn show(arguments: &StatusArguments, daemon: &Daemon, terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
     // A script is given all there is.
-    let answer = daemon.ask(&Question::get(if arguments.json { "/v1/services" } else { BRIEF }))?;
+    let answer = daemon.ask(&if arguments.json { Question::get("/v1/services") } else { Question::lines() })?;
     let mut herd: HerdDocument<Vec<ServiceLine<'_>>> = understand(&answer)?;
     let chosen = match arguments.ids.as_slice() {
         [] => None,

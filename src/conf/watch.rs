@@ -100,8 +100,10 @@ impl Watch {
                     let asked = wanted.mask();
                     known.take_in(wanted);
                     // One directory may be meant by several paths, and what is asked for last counts.
-                    if known.mask() != asked {
-                        let _ = self.inotify.add(&path, known.mask());
+                    if known.mask() != asked
+                        && let Err(error) = self.inotify.add(&path, known.mask())
+                    {
+                        failed = Some((path, error));
                     }
                 }
                 // What is above it tells when it comes.

@@ -43,6 +43,7 @@ const LAST_LINES_BYTES: u64 = 4 << 10;
 
 /// What a client says that has heard events before (the HTML standard, 9.2).
 const LAST_EVENT_ID: &str = "last-event-id";
+const PREFER: &str = "prefer";
 
 /// What every request needs.
 pub(super) struct Desk {
@@ -84,8 +85,8 @@ impl Desk {
         let (head, body) = request.into_parts();
         let answer = match route(&head.method, head.uri.path(), head.uri.query())? {
             Route::Events(wish) => return self.events(&head.headers, wish).await,
-            Route::Services { brief: false } => self.services().await,
-            Route::Services { brief: true } => self.lines().await,
+            Route::Services if prefers_minimal(&head.headers) => self.lines().await,
+            Route::Services => self.services().await,
             Route::Service { id } => self.service(&id).await,
             Route::Logs { id, lines, stderr } => self.logs(id, lines, stderr).await,
             Route::Order { order, names } => self.order(order, &names, &options(body).await?).await,
@@ -298,4 +299,10 @@ fn with_type(media_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(body.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
+}
+
+/// Whether less than all is enough for a client (RFC 7240).
+fn prefers_minimal(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split([',', ';'])).any(|one| one.trim().eq_ignore_ascii_case("return=minimal"))
 }

@@ -70,7 +70,7 @@ pub(super) fn herd<'a>(
     herd_of(identity, overview, Services { overview, clock, sizes })
 }
 
-/// The document of `GET /v1/services?brief=true`.
+/// The document of `GET /v1/services` for whom less is enough.
 pub(super) fn lines<'a>(identity: &Identity, overview: &'a Overview) -> HerdDocument<Lines<'a>> {
     herd_of(identity, overview, Lines(overview))
 }

@@ -12,8 +12,8 @@ const DEFAULT_LINES: u64 = 10;
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// The document of `status --json`, or the part of it that `status` shows.
-    Services { brief: bool },
+    /// The document of `status --json`.
+    Services,
     /// One service of it.
     Service { id: String },
     /// The last lines of a service's log, or of what it kept apart of standard error.
@@ -48,7 +48,7 @@ pub(super) fn route(method: &Method, path: &str, query: Option<&str>) -> Result<
 
     let route = match segments[..] {
         ["healthz"] => get().map(|()| Route::Health),
-        ["v1", "services"] => return get().and_then(|()| Ok(Route::Services { brief: is_brief(query)? })),
+        ["v1", "services"] => get().map(|()| Route::Services),
         ["v1", "services", id] => get().and_then(|()| Ok(Route::Service { id: decode(id)? })),
         ["v1", "services", id, "logs"] => {
             return get().and_then(|()| {
@@ -88,20 +88,6 @@ fn order(verb: &str) -> Option<Order> {
 fn split(names: &str) -> Result<Vec<String>, Refusal> {
     let names: Vec<String> = names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
     if names.is_empty() { Err(Refusal::BadRequest("no service is named".to_owned())) } else { Ok(names) }
-}
-
-/// Whether a part of each service's document is enough.
-fn is_brief(query: Option<&str>) -> Result<bool, Refusal> {
-    let mut brief = false;
-    pairs(query, "brief=true is", |key, value| {
-        match (key, value) {
-            ("brief", "true") => brief = true,
-            ("brief", "false") => brief = false,
-            _ => return None,
-        }
-        Some(())
-    })?;
-    Ok(brief)
 }
 
 /// Which events: those to come, and no past ones, unless it says otherwise.
@@ -184,10 +170,8 @@ mod tests {
     #[test]
     fn every_route_is_known() {
         assert_eq!(ask("GET", "/healthz"), Ok(Route::Health));
-        assert_eq!(ask("GET", "/v1/services"), Ok(Route::Services { brief: false }));
-        assert_eq!(ask("GET", "/v1/services?brief=true"), Ok(Route::Services { brief: true }));
-        assert_eq!(ask("GET", "/v1/services?brief=false&"), Ok(Route::Services { brief: false }));
-        assert_eq!(ask("GET", "/v1/services?"), Ok(Route::Services { brief: false }));
+        assert_eq!(ask("GET", "/v1/services"), Ok(Route::Services));
+        assert_eq!(ask("GET", "/v1/services?"), Ok(Route::Services));
         assert_eq!(ask("GET", "/v1/services/web"), Ok(Route::Service { id: "web".into() }));
         assert_eq!(ask("GET", "/v1/services/web/logs"), Ok(Route::Logs { id: "web".into(), lines: 10, stderr: false }));
         let logs = |lines, stderr| Ok(Route::Logs { id: "web".into(), lines, stderr });
@@ -242,7 +226,6 @@ mod tests {
     fn a_bad_query_or_encoding_is_refused() {
         for (method, path) in [
             ("GET", "/v1/services?full=1"),
-            ("GET", "/v1/services?brief"),
             ("GET", "/v1/events?past=-1"),
             ("GET", "/v1/events?follow=maybe"),
             ("GET", "/v1/services/web/logs?lines=x"),

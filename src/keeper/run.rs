@@ -206,6 +206,9 @@ impl Keeper {
         let mut events = Events::default();
         self.arrive();
         loop {
+            if !self.behind && self.deaf.is_none() {
+                self.slots.wake_stopped();
+            }
             self.expire();
             self.speak();
             if let Some(ended) = self.ended() {
@@ -217,9 +220,6 @@ impl Keeper {
             let epoll = Rc::clone(&self.epoll);
             // The herder's answer to an end is a launch, and that is waited for.
             let behind = std::mem::take(&mut self.behind);
-            if !behind && self.deaf.is_none() {
-                self.slots.wake_stopped();
-            }
             let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
             let mut quiet = !behind;
             os::before_waiting();

@@ -159,7 +159,7 @@ impl Slots {
     /// Does a step of a service: what is to be remembered first, so that it is true before the effect exists.
     ///
     /// Where nothing hurries, CONT waits for [`Self::wake_stopped`]: it is for those that are stopped (SIGSTOP), and of a herd that is
-    /// being ended nearly all have ended by then.
+    /// being ended nearly all have ended by the next look at that.
     pub(super) fn take(&mut self, step: Step, hurries: bool) -> Result<(), Meaningless> {
         let Step { service, memo, acts } = step;
         let service = self.slot(&service);

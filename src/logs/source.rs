@@ -202,6 +202,8 @@ impl Source {
             self.tally.set_last_words(self.stream, self.file.last(LAST_LINES, said));
         }
         let calm = self.be_calm(tools, now.at);
+        // A pipe that was made smaller meanwhile is full sooner.
+        pass.floods &= self.size >= LARGE;
         let aged = self.trouble.is_none().then(|| self.ages_at(now)).flatten();
         pass.due = self.trouble.map(|trouble| trouble.next()).into_iter().chain(calm).chain(aged).min();
         pass

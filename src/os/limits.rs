@@ -69,7 +69,7 @@ pub(crate) fn raise_open_files() {
     }
 }
 
-/// Descriptors that a herder of a thousand services has: of each its process, and both ends of its pipes.
+/// Descriptors that a herder of a thousand services has, and more: of each its process, and a FIFO or two.
 const MANY: i32 = 4096;
 
 /// Has the kernel's table of this process's descriptors made for many of them (32 KiB of the kernel's). To be called as long as
@@ -78,5 +78,5 @@ const MANY: i32 = 4096;
 pub(crate) fn make_room_for_descriptors() {
     let most = getrlimit(Number::RLIMIT_NOFILE).map_or(0, |(soft, _)| i32::try_from(soft).unwrap_or(i32::MAX));
     // Nothing is lost but time where it can't be done. The descriptor itself is closed again.
-    drop(raised(std::io::stdin().as_fd(), MANY.min(most) - 1));
+    drop(raised(std::io::stderr().as_fd(), MANY.min(most) - 1));
 }

@@ -23,7 +23,7 @@ pub enum Action {
     Doubt,
     /// It has no conf any more.
     Remove,
-    /// It has none, and is being ended for that already.
+    /// It has no conf any more, and is being ended for that already.
     Leave,
     /// It has no conf any more, but that may be an accident: it goes on.
     Spare,

@@ -8,6 +8,33 @@ use crate::fake_herder::Door;
 use crate::{Answer, ask, connect, read_answer};
 
 #[test]
+fn what_is_told_to_whom_less_is_enough_is_a_part_of_all() {
+    let door = Door::open(&["running-web", "dies", "idle"]);
+    // One that has an end behind it.
+    ask(&door, "POST", "/v1/services/dies/start", r#"{"settle_ms": 60000}"#);
+    let all = ask(&door, "GET", "/v1/services", "").json();
+    let mut stream = connect(&door.socket());
+    let wish = "prefer: respond-async, return=minimal\r\n";
+    write!(stream, "GET /v1/services HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{wish}\r\n").unwrap();
+    let some = read_answer(&mut stream).json();
+
+    let (all, some) = (all["services"].as_array().unwrap(), some["services"].as_array().unwrap());
+    assert_eq!((all.len(), some.len()), (3, 3));
+    for (all, some) in all.iter().zip(some) {
+        assert!(some.as_object().unwrap().len() < all.as_object().unwrap().len());
+        for (key, value) in some.as_object().unwrap() {
+            match key.as_str() {
+                // Time goes on.
+                "uptime_ms" | "next_start_ms" => assert_eq!(value.is_null(), all[key].is_null(), "{key}"),
+                "last_exit" => assert_eq!(value["cause"], all[key]["cause"]),
+                _ => assert_eq!(value, &all[key], "{key}"),
+            }
+        }
+    }
+    assert!(all.iter().any(|service| service["last_exit"].is_object()), "{all:?}");
+}
+
+#[test]
 fn the_herd_is_told_in_one_document() {
     let door = Door::open(&["running-web"]);
     door.log("running-web", "12345");

@@ -64,7 +64,7 @@ fn health() {
 #[test]
 fn services() {
     let door = Door::open(&["web"]);
-    insta::assert_snapshot!(told(&door, "GET", "/v1/services?brief=true", "", ""), @r#"
+    insta::assert_snapshot!(told(&door, "GET", "/v1/services", "prefer: return=minimal\r\n", ""), @r#"
     HTTP/1.1 200 OK
     content-type: application/json
     connection: close
@@ -349,9 +349,9 @@ fn refusals() {
     HTTP/1.1 400 Bad Request
     content-type: application/problem+json
     connection: close
-    content-length: 104
+    content-length: 100
 
-    {"status":400,"title":"bad request","detail":"\"full=1\" in the query is not understood: brief=true is"}
+    {"status":400,"title":"bad request","detail":"/v1/services takes no query, but there is \"full=1\""}
     "#);
     insta::assert_snapshot!(told(&door, "POST", "/v1/reload", "content-length: 1048577\r\n", ""), @r#"
     HTTP/1.1 413 Payload Too Large

@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::api::{Candidate, HerdDocument, ServiceLine, UnknownName, select};
 use crate::cli::Failure;
 use crate::cli::client::{Daemon, Question, understand};
-use crate::cli::status::BRIEF;
 use crate::conf::{Places, known};
 use crate::model::ServiceId;
 
@@ -85,7 +84,7 @@ fn choose(names: &[String], ids: &BTreeMap<String, bool>) -> Result<Vec<String>,
 
 /// Adds those that the daemon knows.
 fn add_answered(daemon: &Daemon, ids: &mut BTreeMap<String, bool>) -> Result<(), Failure> {
-    let answer = daemon.ask(&Question::get(BRIEF))?;
+    let answer = daemon.ask(&Question::lines())?;
     let herd: HerdDocument<Vec<ServiceLine<'_>>> = understand(&answer)?;
     // An id becomes a part of a path.
     let parsed = herd.services.into_iter().filter(|service| service.id.parse::<ServiceId>().is_ok());

@@ -11,10 +11,10 @@ use crate::process::Whom;
 /// A repeated request for the end counts as the second one only after this time.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// While the herd is being ended, what has ended is looked at so often: as long as it takes those that live to end, which is
-/// this for each,
+/// How long one takes to end, more or less. While the herd is being ended, as much as all that live take is between two looks at
+/// what has ended.
 const ONE_ENDS: Duration = Duration::from_micros(50);
-/// and this at most.
+/// The longest time between two looks.
 const LOOKS: Duration = Duration::from_millis(50);
 
 /// The end of the herd was asked for.
@@ -84,6 +84,8 @@ impl Keeper {
             // Without memory for that it is tried again.
             let heard = self.epoll.add_readable(self.signals.as_fd(), super::SIGNALS);
             self.deaf = heard.is_err().then(|| now + LOOKS);
+            // Those that have ended are seen before others are sent CONT.
+            self.behind = true;
         }
     }
 }

@@ -224,3 +224,29 @@ fn once_the_keeper_ends_the_services_nothing_is_launched() {
     assert_eq!(keeper.slots.living(), []);
     assert_eq!(keeper.slots.tell(), None);
 }
+
+/// Asks for a signal, as a step of the service does.
+fn ask(keeper: &mut Keeper, signal: i32, hurries: bool) {
+    let acts = vec![Act::Signal { run: run(1).into(), signal: u8::try_from(signal).unwrap(), tree: false }];
+    keeper.slots.take(Step { service: "web".to_owned(), memo: None, acts }, hurries).unwrap();
+}
+
+#[test]
+fn what_is_stopped_is_woken_later_where_nothing_hurries() {
+    let mut keeper = Keeper::new();
+    let mut process = sleeper();
+    keeper.adopt("web", 1, &process);
+    let is_stopped = |keeper: &Keeper| keeper.slots.table.process(run(1)).and_then(Process::state) == Some('T');
+    for hurries in [false, true] {
+        ask(&mut keeper, libc::SIGSTOP, hurries);
+        while !is_stopped(&keeper) {
+            std::thread::yield_now();
+        }
+        ask(&mut keeper, libc::SIGCONT, hurries);
+        assert_eq!(is_stopped(&keeper), !hurries);
+        keeper.slots.wake_stopped();
+        assert!(!is_stopped(&keeper));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+}

@@ -22,8 +22,8 @@ const BELL: u64 = u64::MAX;
 const ROOM: usize = 32 << 20;
 const PAGE: usize = 4096;
 /// How long those that flood are left alone after their pipes were emptied. What comes meanwhile is taken at once: a wake-up and
-/// a look for each 64 KiB of a flood take as long as to move them. A pipe of 1 MiB holds what comes in several times as long, and
-/// nobody's output waits any longer than this for it.
+/// a look for each 64 KiB of a flood take as long as to move them. A pipe of 1 MiB holds what comes in several times as long;
+/// others wait no longer than this, and what a timer takes, for it.
 const PORTION: Duration = Duration::from_micros(150);
 
 pub(super) struct Work {
