@@ -1,15 +1,17 @@
 //! The ordered end of a herd.
 
+use std::collections::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{AsyncContext, Handler, Message, ResponseFuture};
+use actix::{AsyncContext, Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::actor::Herder;
 use super::messages::{AwaitEnd, End, Shutdown};
-use crate::model::Moment;
+use crate::model::{Moment, ServiceId};
 use crate::policy::{Because, Input};
-use crate::service::Instruct;
+use crate::service::{Instruct, InstructTogether};
 
 /// A second request counts as such only after this time: Ctrl-C and `killall` may reach the daemon twice.
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,10 +27,10 @@ pub(super) struct Farewell {
     end: End,
 }
 
-/// Every service has heard of the farewell. What they did before is told before this arrives.
+/// Every service up to this one has heard of the farewell. What they did before is told before this arrives.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct AllHeard;
+struct Heard(ServiceId);
 
 impl Handler<Shutdown> for Herder {
     type Result = ResponseFuture<()>;
@@ -46,12 +48,7 @@ impl Handler<Shutdown> for Herder {
                 self.farewell = Some(Farewell { begun: now, heard: false, over: false, end: End::Stopped });
                 // Before any service is stopped: whoever finds one stopped knows why.
                 self.herd.spawner.ending();
-                let (heard, this) = (self.stop_all(), ctx.address());
-                // A task of its own: what an actor has spawned is polled with each message to it.
-                tokio::task::spawn_local(async move {
-                    heard.await;
-                    this.do_send(AllHeard);
-                });
+                self.stop_some(Bound::Unbounded, ctx);
             }
             Some(Farewell { begun, over: false, .. }) if now - *begun >= SECOND => {
                 log::warn!("asked again: killing {} services", self.living);
@@ -69,13 +66,11 @@ impl Handler<Shutdown> for Herder {
     }
 }
 
-impl Handler<AllHeard> for Herder {
+impl Handler<Heard> for Herder {
     type Result = ();
 
-    fn handle(&mut self, _: AllHeard, _: &mut Self::Context) {
-        if let Some(farewell) = &mut self.farewell {
-            farewell.heard = true;
-        }
+    fn handle(&mut self, Heard(last): Heard, ctx: &mut Self::Context) {
+        self.stop_some(Bound::Excluded(last), ctx);
         self.farewell_goes_on();
     }
 }
@@ -120,21 +115,28 @@ impl Herder {
         })
     }
 
-    /// Tells every service to stop. The future ends when all have begun to.
+    /// Tells the next few services to stop, and goes on with those behind them once these have begun to.
     ///
     /// A few at a time: the first ones end while the last ones have not heard of it, on a second processor that would have
     /// nothing to do else.
-    fn stop_all(&self) -> impl Future<Output = ()> + use<> {
-        let stop = Input::Stop(Because::Shutdown);
-        let services: Vec<_> = self.roster.children().map(|child| child.addr.clone()).collect();
-        async move {
-            for few in services.chunks(AT_ONCE) {
-                let told: Vec<_> = few.iter().map(|service| service.send(Instruct(stop))).collect();
-                for told in told {
-                    // An error is an actor that panicked; the one in its place is told anew.
-                    let _ = told.await;
-                }
+    fn stop_some(&mut self, behind: Bound<ServiceId>, ctx: &mut Context<Self>) {
+        let (heard, all_heard) = oneshot::channel();
+        let message = InstructTogether { input: Input::Stop(Because::Shutdown), heard: Arc::new(heard) };
+        let next = self.roster.children_behind(behind).take(AT_ONCE);
+        let last = next.inspect(|child| child.addr.do_send(message.clone())).last().map(|child| child.spec.id.clone());
+        drop(message);
+        match (last, &mut self.farewell) {
+            (Some(last), _) => {
+                let this = ctx.address();
+                // A task of its own: what an actor has spawned is polled with each message to it.
+                tokio::task::spawn_local(async move {
+                    // It is never sent, but dropped. That of an actor which panicked is, too; the one in its place is told anew.
+                    let _ = all_heard.await;
+                    this.do_send(Heard(last));
+                });
             }
+            (None, Some(farewell)) => farewell.heard = true,
+            (None, None) => {}
         }
     }
 }

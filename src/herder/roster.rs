@@ -1,6 +1,6 @@
 //! The roster: every service that the herd knows, and what is known of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, Bound};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,6 +81,11 @@ impl Roster {
 
     pub(super) fn children(&self) -> impl Iterator<Item = &Child> {
         self.entries.values().filter_map(|entry| entry.child.as_deref())
+    }
+
+    /// Those with an id behind this one, in the order of their ids.
+    pub(super) fn children_behind(&self, id: Bound<ServiceId>) -> impl Iterator<Item = &Child> {
+        self.entries.range((id, Bound::Unbounded)).filter_map(|(_, entry)| entry.child.as_deref())
     }
 
     /// The status of every service, by id.

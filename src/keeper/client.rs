@@ -33,6 +33,9 @@ use crate::process::{Kept, Launch, Logged, Memo, Report, Reports, Spawner, Whom}
 
 /// How long is waited for the journal of notes.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How old what the journal tells may be while a herd ends: a thousand processes that are to end need the processors, and once
+/// they have there is nothing left to be written.
+const LAST_NOTES: Duration = Duration::from_millis(200);
 /// How much is said at once where there is more to say.
 const PACKET: usize = 8 << 10;
 /// Where a herder finds the control listener among its descriptors.
@@ -101,6 +104,7 @@ impl Client {
             unwritten: Vec::new(),
             spent: Vec::new(),
             ending: false,
+            postpones: false,
             answers: false,
             upgraded: inheritance.upgraded.clone(),
             upgrading: None,
@@ -303,7 +307,9 @@ impl Client {
             // for, and what is still to be done here is not.
             std::thread::yield_now();
         }
-        desk.write_down();
+        if !desk.postpones {
+            desk.write_down();
+        }
         desk.dismiss();
         if desk.outgoing.unsent().is_empty() {
             self.said.notify_waiters();
@@ -339,11 +345,19 @@ impl Spawner for Client {
     }
 
     fn ending(&self) {
-        if let Some(notes) = &self.desk.borrow().notes {
-            notes.slow_down();
-        }
-        self.desk.borrow_mut().ending = true;
+        let mut desk = self.desk.borrow_mut();
+        (desk.ending, desk.postpones) = (true, true);
+        drop(desk);
         self.say(&Request::Ending);
+        let desk = Rc::downgrade(&self.desk);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep_until(tokio::time::Instant::now() + LAST_NOTES).await;
+            if let Some(desk) = desk.upgrade() {
+                let mut desk = desk.borrow_mut();
+                desk.postpones = false;
+                desk.write_down();
+            }
+        });
     }
 
     fn kept(&self) -> Kept {

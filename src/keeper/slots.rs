@@ -231,6 +231,11 @@ impl Slots {
         runs.filter(|(run, _)| self.table.lives(*run)).collect()
     }
 
+    /// How many of the services' main processes are not known to have ended, and are this process's children.
+    pub(super) fn children(&self) -> usize {
+        self.table.children()
+    }
+
     /// Whether this run has not ended.
     pub(super) fn lives(&self, run: RunId) -> bool {
         self.table.lives(run)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Recipient, SpawnHandle};
 
 use super::context::Herd;
-use super::messages::{Adjust, Disable, Instruct, News, Prepared, Replace, Reported, ServiceNews};
+use super::messages::{Adjust, Disable, Instruct, InstructTogether, News, Prepared, Replace, Reported, ServiceNews};
 use crate::model::{Death, Ending, LaunchError, Moment, RunId, ServiceSpec, Stage, State, StopScope};
 use crate::os;
 use crate::policy::{Effect, Effects, Input, Lifecycle, Phase, Rules};
@@ -270,6 +270,16 @@ impl Handler<Instruct> for ServiceActor {
 
     fn handle(&mut self, Instruct(input): Instruct, ctx: &mut Self::Context) {
         self.feed(input, ctx);
+    }
+}
+
+impl Handler<InstructTogether> for ServiceActor {
+    type Result = ();
+
+    fn handle(&mut self, InstructTogether { input, heard }: InstructTogether, ctx: &mut Self::Context) {
+        self.feed(input, ctx);
+        // Not before: what it has told is on its way by now.
+        drop(heard);
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Message;
+use tokio::sync::oneshot;
 
 use crate::model::{Death, LaunchError, RunId, ServiceId, ServiceSpec, State};
 use crate::policy::{Input, Lifecycle};
@@ -13,6 +14,14 @@ use crate::process::{Launch, Report};
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Instruct(pub Input);
+
+/// As [`Instruct`], to many: `heard` is dropped once the last of them has done what follows, or never will.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct InstructTogether {
+    pub(crate) input: Input,
+    pub(crate) heard: Arc<oneshot::Sender<()>>,
+}
 
 /// New rules for the living process.
 #[derive(Clone, Debug, Message)]

@@ -14,4 +14,5 @@ mod messages;
 pub use crate::os::Clock;
 pub use actor::ServiceActor;
 pub use context::{Herd, RunNumbers};
+pub(crate) use messages::InstructTogether;
 pub use messages::{Adjust, Disable, Instruct, News, Replace, ServiceNews};

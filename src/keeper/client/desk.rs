@@ -32,6 +32,8 @@ pub(super) struct Desk {
     pub(super) answers: bool,
     /// The herd is being ended: the end of this process will close them.
     pub(super) ending: bool,
+    /// The journal is given nothing for a while that nobody waits for.
+    pub(super) postpones: bool,
     /// How the last upgrade went, and whoever waits for the next one.
     pub(super) upgraded: Option<Outcome>,
     pub(super) upgrading: Option<oneshot::Sender<Outcome>>,

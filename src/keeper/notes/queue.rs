@@ -12,9 +12,6 @@ use crate::os::Alarm;
 /// How long after a first call the thread is woken. A death is followed by a launch, which would have to share two processors
 /// with this thread; so they are written together, after it. Whoever waits for the writing is not kept.
 const BREATH: Duration = Duration::from_millis(5);
-/// The same while a herd ends: a thousand processes that are to end need the processors, and once they have there is nothing
-/// left to be written.
-const LONG_BREATH: Duration = Duration::from_millis(200);
 
 /// The newest state of each service that has changed; none of one that is gone.
 pub(super) type Newest = HashMap<ServiceId, Option<State>>;
@@ -57,8 +54,6 @@ struct Waiting {
     waiters: Vec<Waiter>,
     /// Whether the thread is going to look here again.
     called: bool,
-    /// How long it is left alone after a first call.
-    breath: Duration,
     last: bool,
     /// Whether there is no thread any more.
     over: bool,
@@ -72,7 +67,7 @@ impl Queue {
     pub(super) fn new() -> io::Result<Self> {
         let (newest, waiters) = (HashMap::new(), Vec::new());
         let queue = Self {
-            state: Mutex::new(Waiting { newest, waiters, called: true, breath: BREATH, last: false, over: false }),
+            state: Mutex::new(Waiting { newest, waiters, called: true, last: false, over: false }),
             alarm: Alarm::new()?,
         };
         queue.alarm.set(Duration::ZERO);
@@ -95,11 +90,6 @@ impl Queue {
             waiting.waiters.push(waiter);
             self.call(waiting, Haste::Now);
         }
-    }
-
-    /// From now on what is left may lie for longer.
-    pub(super) fn slow_down(&self) {
-        self.lock().breath = LONG_BREATH;
     }
 
     /// Asks for the last turn.
@@ -140,7 +130,7 @@ impl Queue {
     fn call(&self, mut waiting: MutexGuard<'_, Waiting>, haste: Haste) {
         let first = !std::mem::replace(&mut waiting.called, true);
         match haste {
-            Haste::None if first => self.alarm.set(waiting.breath),
+            Haste::None if first => self.alarm.set(BREATH),
             Haste::None => {}
             Haste::Now => self.alarm.set(Duration::ZERO),
         }

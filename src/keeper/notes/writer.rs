@@ -76,11 +76,6 @@ impl Notes {
         self.queue.leave(service.clone(), None);
     }
 
-    /// The herd ends: from now on notes may be some tenths of a second old when both processes are killed.
-    pub(crate) fn slow_down(&self) {
-        self.queue.slow_down();
-    }
-
     /// Resolves when all that was put before this call is written, or has failed to be. What has failed is kept, and tried
     /// again.
     ///

@@ -74,7 +74,7 @@ impl Keeper {
     pub(super) fn let_others_end(&mut self) {
         if self.shutdown.is_some() && self.over.is_none() {
             self.epoll.remove(self.signals.as_fd());
-            let living = u32::try_from(self.slots.living().len()).unwrap_or(u32::MAX);
+            let living = u32::try_from(self.slots.children()).unwrap_or(u32::MAX);
             self.deaf = Some(self.now() + ONE_ENDS.saturating_mul(living).min(LOOKS));
         }
     }

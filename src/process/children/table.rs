@@ -205,6 +205,11 @@ impl Table {
         self.run(run).is_some_and(|run| run.process().is_some() || run.held)
     }
 
+    /// How many main processes of runs SIGCHLD has told of no end yet.
+    pub(crate) fn children(&self) -> usize {
+        self.by_pid.len().saturating_sub(self.remains.len())
+    }
+
     /// The number that a run's main process has, or had.
     pub(crate) fn number(&self, run: RunId) -> Option<u32> {
         self.process(run).map(Process::pid).or(self.run(run)?.launched)
