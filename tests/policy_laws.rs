@@ -116,6 +116,29 @@ impl World {
             }
             State::Stopping | State::Skipped | State::Invalid => {}
         }
+        self.check_the_end();
+    }
+
+    /// What a stop asks for is known before it, and after it nothing begins of itself.
+    fn check_the_end(&self) {
+        let mut stopped = self.life.clone();
+        let effects = stopped.on(Input::Stop(Because::Shutdown), self.now, self.fresh());
+        let asked = effects.iter().find_map(|effect| match effect {
+            Effect::Signal { run, signal, scope: StopScope::Main } => Some((*run, *signal)),
+            _ => None,
+        });
+        assert_eq!(self.life.stop_signal(), asked);
+        assert!(stopped.is_bound_to_end());
+        if self.life.is_bound_to_end() {
+            let mut bound = self.life.clone();
+            let ends = self.living.map(|run| Input::Ended { run, ending: Ending::Exited(1) });
+            for input in [Input::Tick].into_iter().chain(ends) {
+                let later = bound.note().phase.deadline().map_or(self.now, |due| due.max(self.now));
+                let effects = bound.on(input, later, self.fresh());
+                assert!(!effects.iter().any(|effect| matches!(effect, Effect::Launch { .. })), "{input:?}");
+                assert!(bound.is_bound_to_end());
+            }
+        }
     }
 
     fn step(&mut self, step: Step) {

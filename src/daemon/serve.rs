@@ -25,7 +25,7 @@ use crate::keeper::{self, Client, Header, Inheritance, Line, LineError, Notes, W
 use crate::logs::{Pump, Word};
 use crate::os::{self, Clock, Shelf};
 use crate::process::{Baseline, Place};
-use crate::service::{Herd, RunNumbers};
+use crate::service::{Herd, RunNumbers, Terminating};
 
 /// How long the first reading of the confs may keep clients waiting.
 const LONGEST_FIRST_LOOK: Duration = Duration::from_secs(5);
@@ -134,6 +134,7 @@ async fn live(
         spawner: Rc::new(keeper.clone()),
         clock: Clock::of_boot(),
         runs: RunNumbers::new(inheritance.herd, inheritance.next_run),
+        terminating: Terminating::default(),
         place: Arc::new(Place::new(&places.state_dir)),
         baseline: Arc::new(Baseline::of_this_process().with_open_files(inheritance.open_files)),
     };

@@ -18,6 +18,11 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How many services hear of the end at a time.
 const AT_ONCE: usize = 32;
 
+/// How long one takes to end, more or less. As long as all take, the services that were asked together have the processors.
+const ONE_ENDS: Duration = Duration::from_micros(50);
+/// But at most this long.
+const ENDS: Duration = Duration::from_millis(50);
+
 /// A farewell under way.
 pub(super) struct Farewell {
     begun: Moment,
@@ -48,7 +53,17 @@ impl Handler<Shutdown> for Herder {
                 self.farewell = Some(Farewell { begun: now, heard: false, over: false, end: End::Stopped });
                 // Before any service is stopped: whoever finds one stopped knows why.
                 self.herd.spawner.ending();
-                self.stop_some(Bound::Unbounded, ctx);
+                self.herd.terminating.begin();
+                let signals: Vec<_> = self.roster.children().filter_map(|child| child.life.stop_signal()).collect();
+                if self.herd.spawner.signal_together(&signals) {
+                    // The story of it can wait, and by then most of them have ended.
+                    ctx.run_later(ends_of(signals.len()), |herder, ctx| {
+                        herder.stop_some(Bound::Unbounded, ctx);
+                        herder.farewell_goes_on();
+                    });
+                } else {
+                    self.stop_some(Bound::Unbounded, ctx);
+                }
             }
             Some(Farewell { begun, over: false, .. }) if now - *begun >= SECOND => {
                 log::warn!("asked again: killing {} services", self.living);
@@ -64,6 +79,10 @@ impl Handler<Shutdown> for Herder {
             end.await;
         })
     }
+}
+
+fn ends_of(services: usize) -> Duration {
+    ONE_ENDS.saturating_mul(u32::try_from(services).unwrap_or(u32::MAX)).min(ENDS)
 }
 
 impl Handler<Heard> for Herder {

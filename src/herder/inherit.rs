@@ -39,6 +39,10 @@ impl Handler<TakeOver> for Herder {
     fn handle(&mut self, TakeOver { services, ending }: TakeOver, ctx: &mut Self::Context) {
         let mut library = Library::default();
         let count = services.len();
+        if ending {
+            // Before any of them hears how its process has ended, which was asked to.
+            self.herd.terminating.begin();
+        }
         for inherited in services {
             self.inherit(inherited, ending, &mut library, ctx);
         }

@@ -253,6 +253,8 @@ impl Client {
     /// Has the keeper make a launch of which all is known.
     fn hand_over(&self, launch: Launch) {
         let run = launch.run;
+        // What was sent before now has reached nobody.
+        self.desk.borrow_mut().runs.get_mut(&run).into_iter().for_each(|known| known.sent = None);
         match frames::launch(launch) {
             Ok(launch) => self.act(run, Act::Launch(Box::new(launch))),
             Err(error) => self.later(run, Report::Ended(Ending::NotLaunched(error))),
@@ -397,12 +399,32 @@ impl Spawner for Client {
         self.outlets.borrow().settled(service)
     }
 
+    fn signal_together(&self, signals: &[(RunId, Signal)]) -> bool {
+        let mut desk = self.desk.borrow_mut();
+        let mut told = Vec::with_capacity(signals.len());
+        for (run, signal) in signals {
+            if let Some(known) = desk.runs.get_mut(run) {
+                known.sent = Some(*signal);
+                told.push(((*run).into(), frames::signal_number(*signal)));
+            }
+        }
+        drop(desk);
+        self.say(&Request::Signals(told));
+        true
+    }
+
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
-        let service = self.desk.borrow().runs.get(&run).map(|known| known.service.clone());
+        let (service, sent) = match self.desk.borrow_mut().runs.get_mut(&run) {
+            Some(known) => (Some(known.service.clone()), known.sent.take_if(|sent| *sent == signal)),
+            None => (None, None),
+        };
         if service.is_some_and(|service| self.outlets.borrow_mut().cancel(&service, run)) {
             // There is no process yet, and now there will be none.
             let cancelled = LaunchError { stage: Stage::Fork, errno: libc::ECANCELED };
             return self.later(run, Report::Ended(Ending::NotLaunched(cancelled)));
+        }
+        if sent.is_some() {
+            return;
         }
         let tree = matches!(whom, Whom::Tree);
         self.act(run, Act::Signal { run: run.into(), signal: frames::signal_number(signal), tree });

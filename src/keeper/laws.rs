@@ -44,6 +44,11 @@ fn request() -> impl Strategy<Value = Request> {
     let step = ("[a-z]{1,9}", proptest::option::of(memo), acts);
     prop_oneof![
         step.prop_map(|(service, memo, acts)| Request::Step(Step { service, memo, acts })),
+        prop::collection::vec((any::<(u64, u64)>(), any::<u8>()), 0..5).prop_map(|signals| {
+            Request::Signals(
+                signals.into_iter().map(|((herd, number), signal)| (Run { herd, number }, signal)).collect(),
+            )
+        }),
         "[a-z]{1,9}".prop_map(Request::Forget),
         any::<u64>().prop_map(Request::Heard),
         any::<bool>().prop_map(|left| Request::Over { left }),

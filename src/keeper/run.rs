@@ -394,6 +394,7 @@ impl Keeper {
         self.requests = self.requests.saturating_add(1);
         match request {
             Request::Step(step) => self.slots.take(step, self.shutdown.is_none())?,
+            Request::Signals(signals) => self.slots.signal_together(&signals)?,
             Request::Forget(service) => self.slots.forget(&service),
             Request::Heard(count) => self.watch.heard(count, self.now()),
             Request::Ready => {

@@ -53,6 +53,8 @@ pub(super) struct Slots {
     closed: bool,
     /// Runs that are still to be sent CONT.
     stopped: Vec<(RunId, Whom)>,
+    /// Runs that were asked to end together with others: a herder that comes to know of it only by this asks again.
+    asked: HashSet<RunId>,
 }
 
 #[derive(Default)]
@@ -81,7 +83,8 @@ impl Slots {
     /// No slots yet.
     pub(super) fn new(table: Table, records: RunTable, trees: Trees, lock: Rc<OwnedFd>, next_run: u64) -> Self {
         let (slots, owners, disowned) = (BTreeMap::new(), HashMap::new(), HashSet::new());
-        Self { table, records, trees, lock, slots, owners, disowned, next_run, closed: false, stopped: Vec::new() }
+        let (closed, stopped, asked) = (false, Vec::new(), HashSet::new());
+        Self { table, records, trees, lock, slots, owners, disowned, next_run, closed, stopped, asked }
     }
 
     /// Takes over the run of a record that an earlier keeper left.
@@ -167,6 +170,18 @@ impl Slots {
             self.remember(&service, memo)?;
         }
         acts.into_iter().try_for_each(|act| self.act(&service, act, hurries))
+    }
+
+    /// Asks many runs to end, before what is to be remembered of that: a herder that dies meanwhile leaves a successor which is
+    /// told of the end of the herd, and asks again. Each is asked once.
+    pub(super) fn signal_together(&mut self, signals: &[(wire::Run, u8)]) -> Result<(), Meaningless> {
+        for (run, signal) in signals {
+            let (run, signal) = (RunId::from(*run), frames::signal(*signal)?);
+            if self.asked.insert(run) {
+                self.signal(run, signal, Whom::Main);
+            }
+        }
+        Ok(())
     }
 
     /// Sends the CONT that waited to those that have not ended.

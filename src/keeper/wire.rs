@@ -24,6 +24,8 @@ const LENGTH: usize = size_of::<u32>();
 pub(super) enum Request {
     /// One step of a service, which is done whole or not at all.
     Step(Step),
+    /// Send the main process of each run this signal, unless it was sent one in this way before.
+    Signals(Vec<(Run, u8)>),
     /// A service has left the herd.
     Forget(String),
     /// So many frames have been heard since the connection was made.

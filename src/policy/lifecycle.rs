@@ -212,6 +212,37 @@ impl Lifecycle {
         }
     }
 
+    /// Whether it has no process, or one that is being ended, and nothing follows of itself.
+    pub fn is_bound_to_end(&self) -> bool {
+        match self.note.phase {
+            Phase::Stopped | Phase::Exited | Phase::Failed => true,
+            Phase::Stopping { then, .. } => match then {
+                Then::Stay | Then::Leave => true,
+                Then::Start | Then::Overdue(_) => false,
+            },
+            Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Backoff { .. }
+            | Phase::Exceeded
+            | Phase::Cooldown { .. } => false,
+        }
+    }
+
+    /// The run that [`Input::Stop`] asks to end, and the signal by which it does.
+    pub fn stop_signal(&self) -> Option<(RunId, Signal)> {
+        match self.note.phase {
+            Phase::Starting { run } | Phase::Running { run, .. } => Some((run, self.rules.stop.signal)),
+            // It was asked.
+            Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Backoff { .. }
+            | Phase::Exceeded
+            | Phase::Cooldown { .. }
+            | Phase::Exited
+            | Phase::Failed => None,
+        }
+    }
+
     /// Restarts in the window at this moment.
     pub fn window_count(&self, now: Moment) -> u32 {
         self.note.window.count(now, &self.rules.restart)

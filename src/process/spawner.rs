@@ -32,6 +32,13 @@ pub trait Spawner {
     /// caller goes on with that.
     fn ending(&self) {}
 
+    /// These runs are about to be told to end, one service after the other, with a first [`Self::signal`] to each that is this
+    /// one. A spawner that can send all of them at once does it here, and takes those calls as done; true if it did.
+    fn signal_together(&self, signals: &[(RunId, Signal)]) -> bool {
+        let _ = signals;
+        false
+    }
+
     /// What becomes of a service's output; told before its first launch, and again whenever that has changed. A spawner that
     /// writes no logs itself leaves that to the processes, each of which opens its file ([`Launch::output`]).
     fn log(&self, spec: &ServiceSpec) {
@@ -149,6 +156,9 @@ impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     }
     fn ending(&self) {
         (**self).ending();
+    }
+    fn signal_together(&self, signals: &[(RunId, Signal)]) -> bool {
+        (**self).signal_together(signals)
     }
     fn log(&self, spec: &ServiceSpec) {
         (**self).log(spec);

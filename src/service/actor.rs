@@ -9,7 +9,7 @@ use super::context::Herd;
 use super::messages::{Adjust, Disable, Instruct, InstructTogether, News, Prepared, Replace, Reported, ServiceNews};
 use crate::model::{Death, Ending, LaunchError, Moment, RunId, ServiceSpec, Stage, State, StopScope};
 use crate::os;
-use crate::policy::{Effect, Effects, Input, Lifecycle, Phase, Rules};
+use crate::policy::{Because, Effect, Effects, Input, Lifecycle, Phase, Rules};
 use crate::process::{LAUNCH_LIMIT, Launch, Memo, Report, Reports, Whom, prepare, takes_time};
 
 /// Drives the lifecycle of one service. Started by the Herder, which holds its only address.
@@ -59,6 +59,11 @@ impl ServiceActor {
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
         let now = self.herd.clock.now();
+        let stop = Input::Stop(Because::Shutdown);
+        if self.herd.terminating.has_begun() && input != stop && !self.life.is_bound_to_end() {
+            // It may have been asked to end before it was told here.
+            self.advance(ctx, |life, fresh| life.on(stop, now, fresh));
+        }
         self.advance(ctx, |life, fresh| life.on(input, now, fresh));
     }
 

@@ -18,6 +18,8 @@ pub struct Herd {
     pub clock: Clock,
     /// Numbers the runs.
     pub runs: RunNumbers,
+    /// Whether the herd is being ended.
+    pub terminating: Terminating,
     /// Where the services' files are.
     pub place: Arc<Place>,
     /// Who the daemon is, and what it passes on.
@@ -32,9 +34,27 @@ impl Herd {
             spawner: Rc::new(spawner),
             clock: Clock::start(),
             runs: RunNumbers::new(fastrand::u64(..), 1),
+            terminating: Terminating::default(),
             place: Arc::new(Place::new(state)),
             baseline: Arc::new(Baseline::of_this_process()),
         }
+    }
+}
+
+/// Whether a herd is being ended: then a service stops before anything else follows from what happens to it, also one that was
+/// not told to yet.
+#[derive(Clone, Debug, Default)]
+pub struct Terminating(Rc<Cell<bool>>);
+
+impl Terminating {
+    /// From now on it is.
+    pub(crate) fn begin(&self) {
+        self.0.set(true);
+    }
+
+    /// Whether it is.
+    pub fn has_begun(&self) -> bool {
+        self.0.get()
     }
 }
 

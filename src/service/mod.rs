@@ -13,6 +13,6 @@ mod messages;
 
 pub use crate::os::Clock;
 pub use actor::ServiceActor;
-pub use context::{Herd, RunNumbers};
+pub use context::{Herd, RunNumbers, Terminating};
 pub(crate) use messages::InstructTogether;
 pub use messages::{Adjust, Disable, Instruct, News, Replace, ServiceNews};

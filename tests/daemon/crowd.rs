@@ -1,8 +1,9 @@
 //! A thousand services in one daemon.
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
-use crate::herd::{Herd, sleeper};
+use crate::herd::{Herd, gone, sh, sleeper};
 
 #[test]
 fn a_thousand_services_start_answer_and_stop() {
@@ -21,4 +22,23 @@ fn a_thousand_services_start_answer_and_stop() {
     herd.done("stop s00*");
     assert_eq!(herd.service("s007")["state"], "stopped");
     assert_eq!(herd.end(), Some(0));
+}
+
+/// They are asked together, before each of them is told.
+#[test]
+fn what_was_asked_to_end_by_a_herder_that_dies_is_not_restarted_by_the_next() {
+    let mut herd = Herd::new();
+    for number in 0..400 {
+        herd.conf(&format!("s{number:03}"), &sh("echo up >> up; exec sleep 100000"));
+    }
+    herd.start();
+    herd.done("start --all --settle 1ms");
+    herd.lines("up", 400);
+    let (herder, first) = (herd.herder(), herd.pid_of("s000"));
+    herd.signal(Signal::SIGTERM);
+    gone(first);
+    kill(herder, Signal::SIGKILL).unwrap();
+    assert_eq!(herd.ended(), Some(0));
+    assert_eq!(herd.lines_now("up").len(), 400);
+    assert!(!herd.log().contains("exited with"), "{}", herd.log());
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::super::handover::Outcome;
 use super::super::notes::{Notes, Text};
 use super::super::wire::{Outgoing, Request, Step};
-use crate::model::{RunId, ServiceId};
+use crate::model::{RunId, ServiceId, Signal};
 use crate::os::Witness;
 use crate::process::{Report, Reports};
 
@@ -43,6 +43,8 @@ pub(super) struct Desk {
 pub(super) struct Known {
     pub(super) service: ServiceId,
     pub(super) listener: Listener,
+    /// A signal that was sent with those to others, and is still to be asked for.
+    pub(super) sent: Option<Signal>,
     /// Its process, for the case that the keeper goes; and its number until that is opened.
     pub(super) witness: Option<Witness>,
     pid: Option<u32>,
@@ -50,7 +52,7 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(service: ServiceId, listener: Listener) -> Self {
-        Self { service, listener, witness: None, pid: None }
+        Self { service, listener, sent: None, witness: None, pid: None }
     }
 
     /// Holds the process of the run: now, or once others are not kept waiting by it any more.

@@ -1,12 +1,14 @@
 //! The line when its other end goes.
 
 use std::os::unix::net;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::testing::FakeSpawner;
 
 /// Longer than it takes on any machine.
 const WATCHDOG: Duration = Duration::from_secs(30);
@@ -45,4 +47,58 @@ fn a_keeper_that_goes_while_there_is_something_to_say_is_noticed() {
         });
     });
     assert_eq!(notice.recv_timeout(WATCHDOG), Ok(Some(Wish::KeeperGone)));
+}
+
+/// All that a client has said by now.
+fn said(from: &mut net::UnixStream) -> Vec<Request> {
+    from.set_nonblocking(true).unwrap();
+    let mut incoming = Incoming::default();
+    while incoming.read(from).is_ok() {}
+    std::iter::from_fn(|| incoming.next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_signal_that_was_sent_with_those_to_others_is_not_sent_again() {
+    let tasks = LocalSet::new();
+    let work = async {
+        let (ours, mut theirs) = net::UnixStream::pair().unwrap();
+        let line = Line { stream: ours, incoming: Incoming::default(), heard: 0 };
+        let (client, _wishes) = Client::start(line, &inheritance(), None, None).unwrap();
+        let hup = Signal::from_number(libc::SIGHUP.into()).unwrap();
+        let run = |number| RunId { herd: 7, number };
+        let launch = |number| FakeSpawner::launch_of("web".parse().unwrap(), run(number));
+        let hear = async |theirs: &mut net::UnixStream| {
+            client.wake.notify_one();
+            after_others().await;
+            after_others().await;
+            said(theirs)
+        };
+        client.launch(launch(1), Arc::new(|_, _| ()));
+        hear(&mut theirs).await;
+
+        assert!(client.signal_together(&[(run(1), Signal::TERM), (run(5), Signal::TERM)]));
+        let term = frames::signal_number(Signal::TERM);
+        assert_eq!(hear(&mut theirs).await, [Request::Signals(vec![(run(1).into(), term)])], "the other is not known");
+        client.signal(run(1), hup, Whom::Main);
+        client.signal(run(1), Signal::TERM, Whom::Main);
+        client.signal(run(1), Signal::CONT, Whom::Main);
+        client.signal(run(1), Signal::TERM, Whom::Main);
+        let signals = |requests: Vec<Request>| -> Vec<u8> {
+            let acts = requests.into_iter().flat_map(|request| match request {
+                Request::Step(step) => step.acts,
+                other => panic!("{other:?}"),
+            });
+            acts.filter_map(|act| if let Act::Signal { signal, .. } = act { Some(signal) } else { None }).collect()
+        };
+        let numbers = [hup, Signal::CONT, Signal::TERM].map(frames::signal_number);
+        assert_eq!(signals(hear(&mut theirs).await), numbers);
+
+        // One that was not launched yet was sent nothing.
+        client.signal_together(&[(run(1), Signal::TERM)]);
+        client.hand_over(launch(1));
+        hear(&mut theirs).await;
+        client.signal(run(1), Signal::TERM, Whom::Main);
+        assert_eq!(signals(hear(&mut theirs).await), [term]);
+    };
+    tasks.run_until(work).await;
 }

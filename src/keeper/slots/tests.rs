@@ -2,7 +2,9 @@
 
 use std::ffi::CString;
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -131,7 +133,7 @@ fn wait_for_the_end(pid: u32) {
 
 /// A process of this test that waits until it is let go.
 fn sleeper() -> Child {
-    Command::new("/bin/cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+    Command::new("/bin/cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
@@ -249,4 +251,29 @@ fn what_is_stopped_is_woken_later_where_nothing_hurries() {
     }
     process.kill().unwrap();
     process.wait().unwrap();
+}
+
+#[test]
+fn a_run_is_asked_once_together_with_others() {
+    let mut keeper = Keeper::new();
+    let mut process = sleeper();
+    keeper.adopt("web", 1, &process);
+    let ask = |keeper: &mut Keeper, number, signal: Signal| {
+        let signal = u8::try_from(signal.number()).unwrap();
+        keeper.slots.signal_together(&[(run(9).into(), signal), (run(number).into(), signal)]).unwrap();
+    };
+    ask(&mut keeper, 1, Signal::CONT);
+    ask(&mut keeper, 1, Signal::TERM);
+    // A signal to it would come before what it does next.
+    let mut line = String::new();
+    process.stdin.as_mut().unwrap().write_all(b"lives\n").unwrap();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "lives\n");
+    process.kill().unwrap();
+    process.wait().unwrap();
+
+    let mut process = sleeper();
+    keeper.adopt("other", 2, &process);
+    ask(&mut keeper, 2, Signal::TERM);
+    assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGTERM));
 }
