@@ -22,7 +22,7 @@ pub(crate) fn keep_small() {
 }
 
 /// Gives back what is free now: after a start, what the reading of the confs took.
-pub(crate) fn give_back() {
+fn give_back() {
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: malloc_trim(3) may be called at any time, by any thread.

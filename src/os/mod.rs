@@ -51,7 +51,7 @@ pub(crate) use inotify::{Awaited, Notifier, tells_changes};
 pub(crate) use launch::{Flight, Ids, Landing, Order, OutputTo, Trace, launch};
 pub(crate) use limits::{make_room_for_descriptors, open_files, raise_open_files};
 pub(crate) use mark::service_in_environment;
-pub(crate) use memory::{before_waiting, give_back, give_back_soon, keep_small};
+pub(crate) use memory::{before_waiting, give_back_soon, keep_small};
 pub(crate) use pidfd::{NotSent, Process, Remains};
 pub(crate) use role::{
     Executable, FIRST_GIVEN, NOT_EXECUTED, Output, Unfit, become_role, given, name_process, raised, start_role,

@@ -188,7 +188,7 @@ impl Keeper {
         // What was not reaped meanwhile: setting the disposition of SIGCHLD has dropped one that was pending.
         self.catch_up_with_children();
         drop(arrival);
-        os::give_back();
+        os::give_back_soon();
     }
 
     /// Waits for the first herder to answer, and gives all that it has asked for meanwhile.

@@ -125,7 +125,7 @@ impl Keeper {
         self.upgraded = Some(Outcome { failed: Some(why), ..outcome });
         self.upgrade_told = false;
         // What the other program was shown was large.
-        os::give_back();
+        os::give_back_soon();
     }
 
     /// Comes back only with the reason why it is not done.
