@@ -22,7 +22,8 @@ struct Known {
     /// What stands in a path or a name, and its stand-in.
     parts: Vec<(String, &'static str)>,
     pids: BTreeSet<String>,
-    runs: BTreeSet<String>,
+    /// The first part of a run's id.
+    herd: Option<String>,
 }
 
 /// The binary, on that host.
@@ -36,6 +37,11 @@ impl Transcript {
     pub(crate) fn of(herd: &Herd) -> Self {
         let parts = vec![(herd.path().to_str().unwrap().to_owned(), "HERE"), (BINARY.to_owned(), "BINARY")];
         Self { text: String::new(), known: Known { parts, ..Known::default() } }
+    }
+
+    /// This part of a name is another one every time.
+    pub(crate) fn know(&mut self, part: &str, stands_for: &'static str) {
+        self.known.parts.push((part.to_owned(), stands_for));
     }
 
     /// Runs a verb.
@@ -58,16 +64,15 @@ impl Transcript {
         self.text
     }
 
-    /// Learns which processes and runs there are at the moment.
+    /// Learns which processes there are at the moment.
     fn look(&mut self, herd: &Herd) {
         let done = herd.run("status --json");
         let document = if done.out.is_empty() { Value::Null } else { done.json() };
-        let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string());
-        self.known.pids.extend(Some(text(&document["daemon"]["pid"])).filter(|pid| pid != "null"));
-        for service in document["services"].as_array().into_iter().flatten().filter(|service| !service["pid"].is_null())
-        {
-            self.known.pids.insert(text(&service["pid"]));
-            self.known.runs.insert(text(&service["run"]));
+        let services = document["services"].as_array().into_iter().flatten();
+        for process in services.chain([&document["daemon"]]) {
+            self.known.pids.extend(process["pid"].as_u64().map(|pid| pid.to_string()));
+            let herd = process["run"].as_str().and_then(|run| run.split('-').next());
+            self.known.herd = herd.map(str::to_owned).or(self.known.herd.take());
         }
     }
 }
@@ -81,7 +86,9 @@ impl Known {
     }
 
     fn parts(&self, line: &str) -> String {
-        self.parts.iter().fold(line.to_owned(), |line, (part, stands_for)| line.replace(part, stands_for))
+        let parts = self.parts.iter().map(|(part, stands_for)| (part.as_str(), *stands_for));
+        let parts = parts.chain(self.herd.as_deref().map(|herd| (herd, "HERD")));
+        parts.fold(line.to_owned(), |line, (part, stands_for)| line.replace(part, stands_for))
     }
 
     fn line(&self, line: &str) -> String {
@@ -115,7 +122,7 @@ impl Known {
         self.words(&settled)
     }
 
-    /// Whole words: pids, runs, moments, this version.
+    /// Whole words: pids, moments, this version.
     fn words(&self, line: &str) -> String {
         let of_a_word = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
         let mut settled = String::new();
@@ -135,7 +142,6 @@ impl Known {
     fn stand_in(&self, word: &str) -> Option<&'static str> {
         match word {
             _ if self.pids.contains(word) => Some("PID"),
-            _ if self.runs.contains(word) => Some("RUN"),
             _ if is_moment(word) => Some("MOMENT"),
             env!("CARGO_PKG_VERSION") => Some("VERSION"),
             _ => None,
@@ -213,10 +219,10 @@ fn is_moment(word: &str) -> bool {
 fn only_what_differs_has_a_stand_in() {
     let mut known = Known { parts: vec![("/tmp/x".into(), "HERE")], ..Known::default() };
     known.pids.extend(["77".to_owned(), "12345".to_owned()]);
-    known.runs.insert("00ff-7".into());
+    known.herd = Some("00000000000000ff".into());
     for (text, settled) in [
         ("/tmp/x/a.conf: pid 77, 770 of 1077 (77)\n", "HERE/a.conf: pid PID, 770 of 1077 (PID)\n"),
-        ("run 00ff-7, 00ff-70\n", "run RUN, 00ff-70\n"),
+        ("run 00000000000000ff-7\n", "run HERD-7\n"),
         ("at 2026-01-02T03:04:05.006Z: 2026-01-02\n", "at MOMENT: 2026-01-02\n"),
         ("exited with code 3 after 12ms (exit-code)\n", "exited with code 3 (exit-code)\n"),
         ("killed by signal TERM after 5.8s; more\n", "killed by signal TERM; more\n"),
@@ -233,9 +239,8 @@ fn only_what_differs_has_a_stand_in() {
     ] {
         assert_eq!(known.settled(text), settled);
     }
-    let document =
-        r#"{"pid":77,"other":77,"since":"2026-01-02T03:04:05.006Z","uptime_ms":12,"next":[{"run":"00ff-7"}]}"#;
-    let settled = r#"{"pid":"PID","other":77,"since":"MOMENT","uptime_ms":"SPAN","next":[{"run":"RUN"}]}"#;
+    let document = r#"{"pid":77,"other":77,"since":"2026-01-02T03:04:05.006Z","uptime_ms":12,"next":[{"run":"00000000000000ff-7"}]}"#;
+    let settled = r#"{"pid":"PID","other":77,"since":"MOMENT","uptime_ms":"SPAN","next":[{"run":"HERD-7"}]}"#;
     let expected = format!("{:#}\n", serde_json::from_str::<Value>(settled).unwrap());
     assert_eq!(known.documents(document), expected);
 }

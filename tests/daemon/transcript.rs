@@ -204,7 +204,7 @@ fn what_the_verbs_say() {
     reason:    started with its conf
     wanted:    up
     pid:       PID
-    run:       RUN
+    run:       HERD-3
     uptime:    SPAN
     restarts:  0, 0 of at most 5 within the last 10s
     conf:      HERE/confs/talks.conf (for every host)
@@ -233,7 +233,7 @@ fn what_the_verbs_say() {
           "reason": "started with its conf",
           "since": "MOMENT",
           "pid": "PID",
-          "run": "RUN",
+          "run": "HERD-3",
           "uptime_ms": "SPAN",
           "restarts": 0,
           "window": {
