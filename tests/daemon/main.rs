@@ -14,6 +14,7 @@ mod events;
 mod exits;
 mod following;
 mod hanging;
+mod installs;
 mod keeper;
 mod launches;
 mod leftovers;

@@ -54,10 +54,16 @@ impl Transcript {
     }
 
     /// Writes down what a verb has said.
-    fn say(&mut self, line: &str, done: &Done) {
+    pub(crate) fn say(&mut self, line: &str, done: &Done) {
         let out = if line.contains("--json") { self.known.documents(&done.out) } else { self.known.settled(&done.out) };
         let (line, err) = (self.known.parts(line), self.known.settled(&done.err));
         self.text.push_str(&format!("$ daemonherder {line}\n{out}{err}exit {}\n", done.code));
+    }
+
+    /// Writes down what a file has.
+    pub(crate) fn show(&mut self, what: &str, text: &str) {
+        let text = self.known.settled(text);
+        self.text.push_str(&format!("({what})\n{text}"));
     }
 
     pub(crate) fn into_text(self) -> String {
