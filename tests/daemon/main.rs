@@ -14,6 +14,7 @@ mod events;
 mod exits;
 mod following;
 mod hanging;
+mod help;
 mod installs;
 mod keeper;
 mod launches;
