@@ -102,7 +102,7 @@ fn a_history_is_told_to_people_and_to_scripts() {
     herd.until("web", "came back", |web| web["restarts"] == 1 && web["state"] == "running");
     told.run(&herd, "stop web");
     for conf in [
-        with(sleeper(), json!({"enabled": false, "name": "The web"})),
+        with(sleeper(), json!({"enabled": false, "restart": {"intensity": 9}})),
         json!({"cmd": "/no/such/program", "restart": "never"}),
     ] {
         herd.conf("web", &conf);
@@ -147,6 +147,7 @@ fn a_history_is_told_to_people_and_to_scripts() {
     MOMENT web: running, pid PID: restarted (1 of 5 in 10s) after: killed by signal KILL
     MOMENT web: stopping, pid PID: stopped by an operator; sent TERM, KILL follows after 10s
     MOMENT web: stopped: stopped by an operator
+    MOMENT web: adjusted to its changed conf, without a new process
     MOMENT web: starting: started anew, its conf changed
     MOMENT web: failed: cannot execute cmd: No such file or directory (/no/such/program); restart policy never
     MOMENT web: stopped: its conf is gone
@@ -231,6 +232,13 @@ fn a_history_is_told_to_people_and_to_scripts() {
       "id": "LIFE-7",
       "at": "MOMENT",
       "service": "web",
+      "event": "adjusted",
+      "message": "adjusted to its changed conf, without a new process"
+    }
+    {
+      "id": "LIFE-8",
+      "at": "MOMENT",
+      "service": "web",
       "event": "state",
       "message": "starting: started anew, its conf changed",
       "from": "stopped",
@@ -238,7 +246,7 @@ fn a_history_is_told_to_people_and_to_scripts() {
       "run": "HERD-3"
     }
     {
-      "id": "LIFE-8",
+      "id": "LIFE-9",
       "at": "MOMENT",
       "service": "web",
       "event": "state",
@@ -254,7 +262,7 @@ fn a_history_is_told_to_people_and_to_scripts() {
       }
     }
     {
-      "id": "LIFE-9",
+      "id": "LIFE-10",
       "at": "MOMENT",
       "service": "web",
       "event": "state",
@@ -263,7 +271,7 @@ fn a_history_is_told_to_people_and_to_scripts() {
       "state": "stopped"
     }
     {
-      "id": "LIFE-10",
+      "id": "LIFE-11",
       "at": "MOMENT",
       "service": "web",
       "event": "removed",
