@@ -33,6 +33,7 @@ mod surroundings;
 mod tables;
 mod transcript;
 mod trees;
+mod two_paths;
 mod upgrade;
 mod verbs;
 mod words;
