@@ -13,12 +13,16 @@ mod waiting;
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
-use herd::{Herd, finish, is_there, lives, sleeper};
+use herd::{Herd, finish, gone, is_there, lives, sleeper};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use waiting::{until, within};
+
+/// What a table says of itself that has nothing but the line for the start of the machine.
+const AT_START: &str = "TABLE=at-start";
 
 /// The crontab of root as it was, and the cron of this scenario. Dropped, all is as before.
 struct Cron<'h> {
@@ -30,6 +34,29 @@ struct Cron<'h> {
 impl<'h> Cron<'h> {
     fn start(herd: &'h Herd) -> Self {
         Self { herd, table: table(), cron: cron() }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.cron.id().cast_signed())
+    }
+
+    /// Stops it between two minutes: no job begins from here on, and those that have begun have ended.
+    fn pause(&self) {
+        let pid = self.pid();
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let stat = format!("/proc/{pid}/stat");
+        within("the stop of cron", move || {
+            while !fs::read_to_string(&stat).unwrap().contains(") T ") {
+                thread::yield_now();
+            }
+        });
+        let jobs = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let jobs: Vec<Pid> = jobs.split_whitespace().map(|job| Pid::from_raw(job.parse().unwrap())).collect();
+        within("the end of what cron has begun", move || jobs.into_iter().for_each(gone));
+    }
+
+    fn go_on(&self) {
+        kill(self.pid(), Signal::SIGCONT).unwrap();
     }
 
     /// Ends it, and starts it as the machine does: it knows that by the absence of a file of its own.
@@ -102,7 +129,7 @@ fn a_daemon_that_was_killed_is_back_within_a_minute_and_so_it_is_with_the_machin
     herd.done("install");
     // The daemon answers as soon as it can, and its launches may still be under way.
     herd.done("start --all");
-    comes_back(&herd);
+    comes_back(&herd, &cron);
     starts_with_the_machine(&herd, &mut cron);
 
     herd.done("uninstall");
@@ -111,14 +138,17 @@ fn a_daemon_that_was_killed_is_back_within_a_minute_and_so_it_is_with_the_machin
     drop(cron);
 }
 
-fn comes_back(herd: &Herd) {
+fn comes_back(herd: &Herd, cron: &Cron<'_>) {
     let pids = |document: &Value| -> Vec<Value> {
         document["services"].as_array().unwrap().iter().map(|service| service["pid"].clone()).collect()
     };
     let before = herd.document();
     assert!(pids(&before).len() == 2 && pids(&before).iter().all(Value::is_u64), "{before}");
 
+    // What brings it back is a job that has begun without it.
+    cron.pause();
     kill_daemon(herd);
+    cron.go_on();
 
     // Its first moment is the next full minute; the watchdog of one look is less than that.
     let back = || until(&herd.state(), || (herd.run("status").code == 0).then_some(()));
@@ -132,12 +162,15 @@ fn comes_back(herd: &Herd) {
 
 fn starts_with_the_machine(herd: &Herd, cron: &mut Cron<'_>) {
     let services = ["web", "db"].map(|id| herd.pid_of(id));
+    // Or a minute that turns before its line is cut would start the daemon as well.
+    cron.pause();
     // The other line is for a daemon that has gone while the machine runs.
     let ours = |line: &&str| line.contains(herd.path().to_str().unwrap());
     let written = table().unwrap();
     let at_start: Vec<_> = written.lines().filter(ours).filter(|line| line.starts_with("@reboot ")).collect();
     assert_eq!(at_start.len(), 1, "{written}");
-    cron.set_table(&format!("{}\n", at_start[0]));
+    // Whatever this table starts has the variable.
+    cron.set_table(&format!("{AT_START}\n{}\n", at_start[0]));
 
     // What the power takes away.
     kill_daemon(herd);
@@ -146,6 +179,9 @@ fn starts_with_the_machine(herd: &Herd, cron: &mut Cron<'_>) {
 
     let answers = until(&herd.state(), || (herd.run("status").code == 0).then_some(()));
     assert!(answers.is_some(), "cron does not start it: {}", herd.log());
+    let environment = fs::read(format!("/proc/{}/environ", processes(herd)[0])).unwrap();
+    let has_it = environment.split(|byte| *byte == 0).any(|variable| variable == AT_START.as_bytes());
+    assert!(has_it, "something else has started it: {}", environment.escape_ascii());
     herd.done("start --all");
     assert!(["web", "db"].iter().all(|id| !services.contains(&herd.pid_of(id))));
     cron.set_table(&written);

@@ -5,37 +5,30 @@
 //! -dict=fuzz/request.dict`
 //!
 //! Client, door and herd share one thread, and time passes only while nobody has anything to do: what a start waits for
-//! costs nothing. A wait without an end is what `-timeout` is for. The herd remembers what earlier inputs did to it.
+//! costs nothing. A wait without an end is what `-timeout` is for. It is one herd from the first input to the last: it remembers
+//! what earlier ones did to it, and nothing that takes memory (`tests/growth.rs` looks closer).
 
 #![no_main]
+
+#[deny(unsafe_code)]
+#[path = "../../tests/scene/mod.rs"]
+mod scene;
 
 use std::cell::RefCell;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
-use std::time::SystemTime;
 
-use actix::{Actor, Addr, Context, Handler, SystemRunner};
-use daemonherder::conf::{AnyAccounts, Settings, lower};
-use daemonherder::front::{self, Access, Identity, NotUpgraded, Server, Upgrades};
-use daemonherder::herder::{Dismiss, Herder, Shutdown, Supervise};
-use daemonherder::model::{LaunchError, ServiceId, Stage};
-use daemonherder::service::Herd;
-use daemonherder::testing::FakeSpawner;
+use actix::SystemRunner;
 use libfuzzer_sys::fuzz_target;
+use scene::{Scene, live_bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The services: one runs, one does not, one cannot.
-const CONFS: [(&str, &str); 3] = [
-    ("web", r#"{"cmd": "true"}"#),
-    ("db", r#"{"cmd": "true", "enabled": false}"#),
-    (BROKEN, r#"{"cmd": "true", "restart": "never"}"#),
-];
-const BROKEN: &str = "broken";
-const SOCKET: &str = "control.sock";
-/// After so many inputs another herd takes the place of the last one: the fake spawner forgets nothing.
-const LIFE: u32 = 5000;
+/// After so many inputs it is looked how large the heap is.
+const LOOK: u64 = 5000;
+/// It may be larger than at the first look by so many bytes: a burst of orders or clients is still under way.
+const ROOM: usize = 1 << 18;
 /// Who says this asks for the end, and nobody else: it is not decoded. The herd does not hear of it, but a door where the end was
 /// asked for begins no upgrade any more, so that another door takes its place.
 const THE_END: &[u8] = b"/v1/shutdown";
@@ -43,19 +36,12 @@ const THE_END: &[u8] = b"/v1/shutdown";
 /// Where all of it happens.
 struct World {
     system: SystemRunner,
-    state: tempfile::TempDir,
-    scene: Option<Scene>,
+    scene: Scene,
+    inputs: u64,
+    /// The size of the heap at the first look.
+    heap: Option<usize>,
+    _state: tempfile::TempDir,
 }
-
-/// A herd and its door.
-struct Scene {
-    herder: Addr<Herder>,
-    server: Server,
-    inputs: u32,
-}
-
-/// Who is asked for the end.
-struct Immortal;
 
 /// What a client has heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,97 +63,32 @@ fuzz_target!(|bytes: &[u8]| WORLD.with_borrow_mut(|world| world.play(bytes)));
 impl World {
     fn new() -> Self {
         let (system, state) = (actix::System::new(), tempfile::tempdir().expect("a directory"));
-        system.block_on(async {
-            // Time passes only while nobody has anything to do.
-            tokio::time::pause();
+        let scene = system.block_on(async {
             // A client that hangs up is no reason to end. What begins in Rust ignores it, but libFuzzer's main function is C.
             let _ = signal(SignalKind::pipe()).expect("a signal that may be caught");
+            Scene::begin(state.path()).await
         });
-        Self { system, state, scene: None }
+        Self { system, scene, inputs: 0, heap: None, _state: state }
     }
 
     fn play(&mut self, bytes: &[u8]) {
         let ends = has(bytes, THE_END);
-        let (state, scene) = (self.state.path(), self.scene.take());
-        self.scene = self.system.block_on(async {
-            let mut scene = match scene {
-                Some(scene) => scene,
-                None => Scene::begin(state).await,
-            };
-            scene.inputs += 1;
-            ask(&state.join(SOCKET), bytes, ends).await;
-            if scene.inputs == LIFE {
-                scene.end().await;
-                return None;
-            }
+        let (scene, inputs) = (&mut self.scene, self.inputs);
+        self.system.block_on(async {
+            ask(&scene.socket(), bytes, ends).await;
             if ends {
-                scene.server.close().await;
-                scene.server = open(state, &scene.herder);
+                scene.open_anew().await;
             }
-            Some(scene)
+            if inputs % LOOK == 0 {
+                scene.forget().await;
+            }
         });
-    }
-}
-
-impl Scene {
-    async fn begin(state: &Path) -> Self {
-        let spawner = FakeSpawner::new();
-        let broken: ServiceId = BROKEN.parse().expect("letters are an id");
-        let no_such_file = LaunchError { stage: Stage::Exec, errno: 2 };
-        spawner.fail_launches(&broken, no_such_file);
-        let herd = Herd::new(spawner, state);
-        for (id, _) in CONFS {
-            let log = herd.place.log(&id.parse().expect("letters are an id"));
-            std::fs::create_dir_all(log.parent().expect("a directory of its own")).expect("a directory");
-            std::fs::write(log, b"one\ntwo\n\xff\n").expect("a file");
+        if inputs % LOOK == 0 && inputs > 0 {
+            let (now, first) = (live_bytes(), *self.heap.get_or_insert_with(live_bytes));
+            assert!(now < first + ROOM, "after {inputs} inputs {now} bytes are in use, and {first} were");
         }
-        let herder = Herder::new(herd, None).start();
-        for (id, conf) in CONFS {
-            let id = id.parse().expect("letters are an id");
-            let spec = lower(&id, conf, &Settings::default(), &AnyAccounts).expect("a conf without problems");
-            herder.send(Supervise(spec)).await.expect("a herd that lives").expect("a herd that goes on");
-        }
-        let server = open(state, &herder);
-        Self { herder, server, inputs: 0 }
+        self.inputs += 1;
     }
-
-    async fn end(self) {
-        self.server.close().await;
-        for (id, _) in CONFS {
-            let id = id.parse().expect("letters are an id");
-            self.herder.send(Dismiss(id)).await.expect("a herd that lives").expect("a service");
-        }
-        self.herder.send(Shutdown::default()).await.expect("a herd that did not panic");
-    }
-}
-
-impl Actor for Immortal {
-    type Context = Context<Self>;
-}
-
-impl Handler<Shutdown> for Immortal {
-    type Result = ();
-
-    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) {}
-}
-
-fn open(state: &Path, herder: &Addr<Herder>) -> Server {
-    let identity = Identity {
-        version: "1.2.3".to_owned(),
-        pid: 42,
-        since: SystemTime::UNIX_EPOCH,
-        host: "here".to_owned(),
-        logs: state.join("logs"),
-    };
-    let replaces = |path| async move { NotUpgraded(format!("{path:?} is not what is played here")) };
-    let herd = front::Herd {
-        shutdown: Immortal.start().recipient(),
-        upgrades: Some(Upgrades::new(|| None, replaces)),
-        ..herder.clone().into()
-    };
-    let access = Access::of_this_process(None);
-    let listener = front::bind(&state.join(SOCKET), &access).expect("a socket");
-    front::serve(listener, herd, identity, access).expect("a door")
 }
 
 /// Says all of it, and looks at what is answered.

@@ -89,6 +89,8 @@ struct Books {
     runs: BTreeMap<RunId, Run>,
     living: BTreeMap<ServiceId, RunId>,
     launches: Vec<Launch>,
+    /// How many there were.
+    launched: u32,
     signals: Vec<SentSignal>,
     failing: BTreeMap<ServiceId, LaunchError>,
     held: BTreeSet<ServiceId>,
@@ -131,6 +133,7 @@ impl FakeSpawner {
             runs: BTreeMap::new(),
             living: BTreeMap::new(),
             launches: Vec::new(),
+            launched: 0,
             signals: Vec::new(),
             failing: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -252,6 +255,17 @@ impl FakeSpawner {
         books.runs.iter().filter(|(_, run)| !run.lives() && !run.acknowledged).map(|(id, _)| *id).collect()
     }
 
+    /// Forgets what is over: signals, and all of a run whose end was acknowledged, so that a second use of its id is not
+    /// noticed either. For tests that go on for so long that these books would outgrow their herd.
+    pub fn forget(&self) {
+        let mut books = self.books();
+        let Books { runs, launches, signals, .. } = &mut *books;
+        runs.retain(|_, run| !run.acknowledged);
+        launches.retain(|launch| runs.contains_key(&launch.run));
+        launches.shrink_to_fit();
+        *signals = Vec::new();
+    }
+
     /// Waits until everything that has happened so far has been reported.
     pub async fn settle(&self) {
         let (reach, reached) = oneshot::channel();
@@ -276,6 +290,7 @@ impl Spawner for FakeSpawner {
             books.offend(format!("{id:?} of {service} was launched while {living:?} lives"));
         }
         books.launches.push(launch);
+        books.launched += 1;
         books.living.insert(service.clone(), id);
         books.runs.insert(id, Run { service: service.clone(), reports, told: Vec::new(), acknowledged: false });
         if let Some(&error) = books.failing.get(&service) {
@@ -365,7 +380,7 @@ impl Books {
         let landed = self.runs.get(&id).is_some_and(|run| run.told.iter().any(launched));
         assert!(!landed, "the program of {id:?} runs already");
         // Numbers that no process has (pid_max is at most 2^22), so that no mistake can hit one.
-        let pid = (1 << 22) + u32::try_from(self.launches.len()).unwrap_or(0);
+        let pid = (1 << 22) + self.launched;
         self.tell(id, Report::Launched { pid });
     }
 
@@ -541,6 +556,26 @@ mod tests {
         spawner.acknowledge(run(1));
         assert!(!spawner.adopt(run(1), first.reports()));
         assert!(!spawner.adopt(run(9), first.reports()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_forgotten_and_nothing_else() {
+        let (spawner, listener) = (FakeSpawner::new(), Listener::default());
+        let other: ServiceId = "other".parse().unwrap();
+        spawner.launch(FakeSpawner::launch_of(web(), run(1)), listener.reports());
+        spawner.exit(&web(), Ending::Exited(0));
+        spawner.acknowledge(run(1));
+        spawner.launch(FakeSpawner::launch_of(web(), run(2)), listener.reports());
+        spawner.launch(FakeSpawner::launch_of(other.clone(), run(3)), listener.reports());
+        spawner.signal(run(3), Signal::TERM, Whom::Main);
+        assert_eq!(listener.heard(&spawner).await.len(), 5);
+        spawner.forget();
+        let launches: Vec<_> = spawner.launches().iter().map(|launch| launch.run.number).collect();
+        assert_eq!((launches, spawner.signals()), (vec![2, 3], vec![]));
+        assert_eq!((spawner.living_run(&web()), spawner.unacknowledged()), (Some(run(2)), vec![run(3)]));
+        assert!(!spawner.adopt(run(1), listener.reports()));
+        spawner.launch(FakeSpawner::launch_of(other, run(4)), listener.reports());
+        assert_eq!(listener.heard(&spawner).await, [(4, launched(4))], "no process has the number of another");
     }
 
     #[tokio::test(start_paused = true)]

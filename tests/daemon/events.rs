@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::herd::{Herd, sh, sleeper, with};
+use crate::settled::{Transcript, on_a_host};
 
 /// A client of the stream of events.
 struct Listener(BufReader<UnixStream>);
@@ -84,6 +85,200 @@ fn what_has_happened_is_shown_and_what_happens_is_followed() {
     assert!(again.next().is_none(), "its stream has ended");
     let mut later = Listener::of(&herd, "?follow=false", running["id"].as_str());
     assert_eq!(later.next().unwrap(), ("missed".to_owned(), json!({"missed": null})));
+}
+
+#[test]
+fn a_history_is_told_to_people_and_to_scripts() {
+    let mut herd = Herd::new();
+    // One after the other, or nobody knows in which order they come.
+    herd.file("herder.json", "{\"live_reload\": false}");
+    herd.conf("web", &with(sleeper(), json!({"enabled": false})));
+    herd.file("far@elsewhere.conf", "{\"cmd\": \"sleep\"}");
+    herd.launch(on_a_host(&herd));
+    let mut told = Transcript::of(&herd);
+    for line in ["start web --settle 1ms", "signal KILL web"] {
+        told.run(&herd, line);
+    }
+    herd.until("web", "came back", |web| web["restarts"] == 1 && web["state"] == "running");
+    told.run(&herd, "stop web");
+    for conf in [
+        with(sleeper(), json!({"enabled": false, "restart": {"intensity": 9}})),
+        json!({"cmd": "/no/such/program", "restart": "never"}),
+    ] {
+        herd.conf("web", &conf);
+        told.run(&herd, "reload");
+    }
+    herd.until_state("web", "failed");
+    herd.remove("web");
+    told.run(&herd, "reload --prune");
+    herd.until("web", "went", Value::is_null);
+
+    let first: Value = serde_json::from_str(herd.done("events --json").out.lines().next().unwrap()).unwrap();
+    told.know(first["id"].as_str().unwrap().split('-').next().unwrap(), "LIFE");
+    for line in ["events", "events --json"] {
+        told.run(&herd, line);
+    }
+    insta::assert_snapshot!(told.into_text(), @r###"
+    $ daemonherder start web --settle 1ms
+    web: started
+    exit 0
+    $ daemonherder signal KILL web
+    web: sent KILL
+    exit 0
+    $ daemonherder stop web
+    web: stopped
+    exit 0
+    $ daemonherder reload
+    adjust     web
+    unchanged  0
+    exit 0
+    $ daemonherder reload
+    restart    web
+    unchanged  0
+    exit 0
+    $ daemonherder reload --prune
+    stop       web
+    unchanged  0
+    exit 0
+    $ daemonherder events
+    MOMENT web: starting: started by an operator
+    MOMENT web: running, pid PID: started by an operator
+    MOMENT web: starting: restarted (1 of 5 in 10s) after: killed by signal KILL
+    MOMENT web: running, pid PID: restarted (1 of 5 in 10s) after: killed by signal KILL
+    MOMENT web: stopping, pid PID: stopped by an operator; sent TERM, KILL follows after 10s
+    MOMENT web: stopped: stopped by an operator
+    MOMENT web: adjusted to its changed conf, without a new process
+    MOMENT web: starting: started anew, its conf changed
+    MOMENT web: failed: cannot execute cmd: No such file or directory (/no/such/program); restart policy never
+    MOMENT web: stopped: its conf is gone
+    MOMENT web: removed, its conf is gone
+    exit 0
+    $ daemonherder events --json
+    {
+      "id": "LIFE-1",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "starting: started by an operator",
+      "from": "stopped",
+      "state": "starting",
+      "run": "HERD-1"
+    }
+    {
+      "id": "LIFE-2",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "running, pid PID: started by an operator",
+      "from": "starting",
+      "state": "running",
+      "run": "HERD-1",
+      "pid": "PID"
+    }
+    {
+      "id": "LIFE-3",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "starting: restarted (1 of 5 in 10s) after: killed by signal KILL",
+      "from": "running",
+      "state": "starting",
+      "run": "HERD-2",
+      "exit": {
+        "at": "MOMENT",
+        "signal": "KILL",
+        "core": false,
+        "cause": "signal"
+      }
+    }
+    {
+      "id": "LIFE-4",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "running, pid PID: restarted (1 of 5 in 10s) after: killed by signal KILL",
+      "from": "starting",
+      "state": "running",
+      "run": "HERD-2",
+      "pid": "PID"
+    }
+    {
+      "id": "LIFE-5",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "stopping, pid PID: stopped by an operator; sent TERM, KILL follows after 10s",
+      "from": "running",
+      "state": "stopping",
+      "run": "HERD-2",
+      "pid": "PID"
+    }
+    {
+      "id": "LIFE-6",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "stopped: stopped by an operator",
+      "from": "stopping",
+      "state": "stopped",
+      "exit": {
+        "at": "MOMENT",
+        "signal": "TERM",
+        "core": false,
+        "cause": "stop"
+      }
+    }
+    {
+      "id": "LIFE-7",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "adjusted",
+      "message": "adjusted to its changed conf, without a new process"
+    }
+    {
+      "id": "LIFE-8",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "starting: started anew, its conf changed",
+      "from": "stopped",
+      "state": "starting",
+      "run": "HERD-3"
+    }
+    {
+      "id": "LIFE-9",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "failed: cannot execute cmd: No such file or directory (/no/such/program); restart policy never",
+      "from": "starting",
+      "state": "failed",
+      "exit": {
+        "at": "MOMENT",
+        "core": false,
+        "cause": "exec-failed",
+        "stage": "exec",
+        "errno": 2
+      }
+    }
+    {
+      "id": "LIFE-10",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "state",
+      "message": "stopped: its conf is gone",
+      "from": "failed",
+      "state": "stopped"
+    }
+    {
+      "id": "LIFE-11",
+      "at": "MOMENT",
+      "service": "web",
+      "event": "removed",
+      "message": "removed, its conf is gone"
+    }
+    exit 0
+    "###);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets what it does not expect has failed")]
 
 mod herd;
+mod settled;
 mod waiting;
 
 mod background;
@@ -13,6 +14,8 @@ mod events;
 mod exits;
 mod following;
 mod hanging;
+mod help;
+mod installs;
 mod keeper;
 mod launches;
 mod leftovers;
@@ -30,6 +33,7 @@ mod surroundings;
 mod tables;
 mod transcript;
 mod trees;
+mod two_paths;
 mod upgrade;
 mod verbs;
 mod words;

@@ -148,10 +148,10 @@ fn what_could_not_run_is_not_written_or_told() {
 // --- install, uninstall
 
 /// A directory for PATH with programs that do as if: `crontab` keeps its table in a file beside it.
-struct Bin(PathBuf);
+pub(crate) struct Bin(pub(crate) PathBuf);
 
 impl Bin {
-    fn of(herd: &Herd) -> Self {
+    pub(crate) fn of(herd: &Herd) -> Self {
         let bin = Self(herd.path().join("bin"));
         fs::create_dir(&bin.0).unwrap();
         bin.program(
@@ -163,18 +163,18 @@ impl Bin {
         bin
     }
 
-    fn program(&self, name: &str, script: &str) {
+    pub(crate) fn program(&self, name: &str, script: &str) {
         let plain = self.0.join("script");
         fs::write(&plain, format!("#!/bin/sh\n{script}")).unwrap();
         copy_of(&plain, self.0.join(name));
     }
 
     /// What finds these before the machine's own, which no scenario may touch.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{}:/usr/bin:/bin", self.0.display())
     }
 
-    fn table(&self) -> Vec<u8> {
+    pub(crate) fn table(&self) -> Vec<u8> {
         fs::read(self.0.join("table")).unwrap_or_default()
     }
 

@@ -1,54 +1,19 @@
 //! What the verbs say, one after the other at one daemon.
 
-use serde_json::json;
+use std::fs;
+use std::thread;
 
-use crate::herd::{Herd, sh, sleeper, with};
+use serde_json::{Value, json};
 
-/// A verb as somebody types it, and all that it says. What is another one every time is replaced: places, times, pids.
-fn said(herd: &Herd, line: &str) -> String {
-    let done = herd.run(line);
-    let text = format!("$ daemonherder {line}\n{}{}exit {}\n", done.out, done.err, done.code);
-    let host = hostname::get().unwrap().into_string().unwrap();
-    let host = host.split('.').next().unwrap();
-    let text = text.replace(herd.path().to_str().unwrap(), "HERE");
-    settled(&text.replace(&format!(" {host}\n"), " HOST\n").replace(&format!(" {host},"), " HOST,"))
-}
-
-/// Numbers of more than one digit are N, spans of time T, moments MOMENT, and a gap between columns is two spaces.
-fn settled(text: &str) -> String {
-    let mut settled = String::new();
-    for line in text.lines() {
-        let words: Vec<String> = line.trim_end().split("  ").filter(|part| !part.is_empty()).map(words).collect();
-        let indent = line.len() - line.trim_start().len();
-        settled.extend(std::iter::repeat_n(' ', indent));
-        settled.push_str(&words.join("  "));
-        settled.push('\n');
-    }
-    settled
-}
-
-fn words(part: &str) -> String {
-    let word = |word: &str| {
-        let bare = word.trim_matches([';', ',', ':', '(', ')', '.']);
-        let digits = bare.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = bare.split_at(digits);
-        let stands_for = match rest {
-            _ if bare.len() == 24 && bare.ends_with('Z') => "MOMENT",
-            "" if number.len() > 1 => "N",
-            "ms" | "s" | "m" if digits > 0 => "T",
-            _ => return word.to_owned(),
-        };
-        word.replacen(bare, stands_for, 1)
-    };
-    // How long a run lived is told where it was a millisecond or more.
-    part.trim().split(' ').map(word).collect::<Vec<_>>().join(" ").replace(" after T", "")
-}
+use crate::herd::{BINARY, Herd, copy_of, sh, sleeper, with};
+use crate::settled::{Transcript, on_a_host};
 
 #[test]
 fn what_the_verbs_say() {
     let mut herd = Herd::new();
     herd.conf("web", &sleeper());
-    herd.conf("talks", &sh("echo hello; echo there >&2; exec sleep 100000"));
+    let talks = sh("echo hello; echo there >&2; exec sleep 100000");
+    herd.conf("talks", &talks);
     herd.conf(
         "dies",
         &with(sh("echo the last word; exit 3"), json!({"restart": {"intensity": 0, "exceeded": "fail"}})),
@@ -56,80 +21,279 @@ fn what_the_verbs_say() {
     herd.conf("job", &with(sh("exit 0"), json!({"restart": "never"})));
     herd.file("broken.conf", "{\n  \"cmd\": \"sleep\",\n  \"arg\": [\"1\"]\n}\n");
     // Else it depends on who comes first what is said of a change: the daemon by itself, or the verb.
-    herd.file("herder.json", "{\"live_reload\": false}");
+    herd.file("herder.json", "{\"live_reload\": false, \"cgroup\": \"off\"}");
     herd.file("far@elsewhere.conf", "{\"cmd\": \"sleep\"}");
-    let mut text = said(&herd, "status");
-    herd.start();
+    let mut transcript = Transcript::of(&herd);
+    transcript.run(&herd, "status");
+    herd.launch(on_a_host(&herd));
     for (id, state) in [("web", "running"), ("talks", "running"), ("dies", "failed"), ("job", "exited")] {
         herd.until_state(id, state);
     }
+    // What it shows of a service is that of one that has come to rest.
+    let comm = format!("/proc/{}/comm", herd.pid_of("talks"));
+    while herd.output("talks") != "hello\nthere\n" || fs::read_to_string(&comm).unwrap() != "sleep\n" {
+        thread::yield_now();
+    }
+    let next = copy_of(BINARY.as_ref(), herd.path().join("next"));
     for line in [
+        "run",
+        "run --detach",
         "check",
+        "check --json",
         "status",
+        "status talks",
+        "status talks --json",
+        "status broken",
         "stop web",
         "stop web",
         "start web --settle 1ms",
         "restart web --settle 1ms",
+        "stop web talks --no-wait",
+    ] {
+        transcript.run(&herd, line);
+    }
+    ["web", "talks"].iter().for_each(|id| drop(herd.until_state(id, "stopped")));
+    for line in ["stop --all", "start web talks --no-wait"] {
+        transcript.run(&herd, line);
+    }
+    ["web", "talks"].iter().for_each(|id| drop(herd.until_state(id, "running")));
+    for line in [
         "start dies",
         "start wbe",
         "start broken",
         "start far",
         "start web --settle soon",
         "signal CONT web",
+        "signal CONT web talks --tree",
         "signal NOISE web",
-        "logs talks",
-        "logs dies talks",
+        "logs dies -n 1",
+        "logs dies web",
+        "logs talks --stderr",
         "logs nobody",
+        "logs",
         "add web -- sleep 1",
         "add new --cwd / -- sleep 100000",
         "remove new",
         "remove nobody",
         "reload",
-        "upgrade /bin/false",
-        "explode",
-        "shutdown",
-        "status",
+        "reload --dry-run --json",
     ] {
-        text.push_str(&said(&herd, line));
+        transcript.run(&herd, line);
     }
-    insta::assert_snapshot!(text, @r###"
+    // One of each kind that a plan has.
+    herd.conf("web", &with(sleeper(), json!({"env": {"A": "1"}})));
+    herd.conf("talks", &with(talks, json!({"name": "It talks"})));
+    herd.conf("late", &sleeper());
+    herd.remove("job");
+    for line in ["reload --dry-run", "reload"] {
+        transcript.run(&herd, line);
+    }
+    herd.until_state("late", "running");
+    herd.until("web", "runs anew", |web| {
+        web["state"] == "running" && web["reason"] == "started anew, its conf changed"
+    });
+    herd.until("job", "went", Value::is_null);
+    for line in ["upgrade /bin/false".to_owned(), format!("upgrade {}", next.display()), "explode".to_owned()] {
+        transcript.run(&herd, &line);
+    }
+    transcript.run(&herd, "shutdown --leave-services");
+    assert_eq!(herd.ended(), Some(0));
+    transcript.run(&herd, "status");
+    herd.launch(on_a_host(&herd));
+    for line in ["status", "shutdown"] {
+        transcript.run(&herd, line);
+    }
+    assert_eq!(herd.ended(), Some(0));
+    transcript.run(&herd, "status");
+    insta::assert_snapshot!(transcript.into_text(), @r###"
     $ daemonherder status
     daemonherder: no daemon is running for the confs in HERE/confs (no answer at HERE/state/control.sock): start one with `daemonherder`
     exit 3
+    $ daemonherder run
+    daemonherder: already running (pid PID)
+    exit 1
+    $ daemonherder run --detach
+    exit 0
     $ daemonherder check
     HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
-    HERE/confs/dies.conf: good, runs on HOST
+    HERE/confs/dies.conf: good, runs on meadow
     HERE/confs/far@elsewhere.conf: good, for other hosts
     HERE/confs/herder.json: good, holds for all services
-    HERE/confs/job.conf: good, runs on HOST
-    HERE/confs/talks.conf: good, runs on HOST
-    HERE/confs/web.conf: good, runs on HOST
-    7 files, 5 confs for HOST, 1 problem
+    HERE/confs/job.conf: good, runs on meadow
+    HERE/confs/talks.conf: good, runs on meadow
+    HERE/confs/web.conf: good, runs on meadow
+    7 files, 5 confs for meadow, 1 problem
+    exit 1
+    $ daemonherder check --json
+    {
+      "version": 1,
+      "host": "meadow",
+      "files": [
+        {
+          "path": "HERE/confs/broken.conf",
+          "id": "broken",
+          "standing": "here",
+          "problems": [
+            {
+              "line": 3,
+              "column": 3,
+              "message": "unknown key \"arg\", did you mean \"args\"?"
+            }
+          ],
+          "warnings": []
+        },
+        {
+          "path": "HERE/confs/dies.conf",
+          "id": "dies",
+          "standing": "here",
+          "problems": [],
+          "warnings": []
+        },
+        {
+          "path": "HERE/confs/far@elsewhere.conf",
+          "id": "far",
+          "standing": "other-host",
+          "problems": [],
+          "warnings": []
+        },
+        {
+          "path": "HERE/confs/herder.json",
+          "id": null,
+          "standing": "settings",
+          "problems": [],
+          "warnings": []
+        },
+        {
+          "path": "HERE/confs/job.conf",
+          "id": "job",
+          "standing": "here",
+          "problems": [],
+          "warnings": []
+        },
+        {
+          "path": "HERE/confs/talks.conf",
+          "id": "talks",
+          "standing": "here",
+          "problems": [],
+          "warnings": []
+        },
+        {
+          "path": "HERE/confs/web.conf",
+          "id": "web",
+          "standing": "here",
+          "problems": [],
+          "warnings": []
+        }
+      ]
+    }
     exit 1
     $ daemonherder status
-    ID  STATE  PID  UPTIME  RESTARTS  REASON
-    broken  invalid  -  -  0  its conf has a problem: 3:3: unknown key "arg", did you mean "args"?
-    dies  failed  -  -  0  given up: more than 0 restarts in T; last: exited with code 3
-    job  exited  -  -  0  exited with code 0; restart policy never
-    talks  running  N  T  0  started with its conf
-    web  running  N  T  0  started with its conf
-    far  skipped  -  -  0  runs on elsewhere only
+    ID      STATE    PID  UPTIME  RESTARTS  REASON
+    broken  invalid    -  -              0  its conf has a problem: 3:3: unknown key "arg", did you mean "args"?
+    dies    failed     -  -              0  given up: more than 0 restarts in 10s; last: exited with code 3
+    job     exited     -  -              0  exited with code 0; restart policy never
+    talks   running  PID  SPAN           0  started with its conf
+    web     running  PID  SPAN           0  started with its conf
+    far     skipped    -  -              0  runs on elsewhere only
     HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
     exit 0
+    $ daemonherder status talks
+    id:        talks
+    name:      talks
+    state:     running since MOMENT
+    reason:    started with its conf
+    wanted:    up
+    pid:       PID
+    run:       HERD-3
+    uptime:    SPAN
+    restarts:  0, 0 of at most 5 within the last 10s
+    conf:      HERE/confs/talks.conf (for every host)
+    logs:      12 bytes, through a pipe of 16 KiB
+    processes:
+               PID sleep, SIZE KiB, SPAN of processor time
+
+    hello
+    there
+    exit 0
+    $ daemonherder status talks --json
+    {
+      "version": 1,
+      "host": "meadow",
+      "daemon": {
+        "version": "VERSION",
+        "pid": "PID",
+        "since": "MOMENT"
+      },
+      "services": [
+        {
+          "id": "talks",
+          "name": "talks",
+          "state": "running",
+          "wanted": "up",
+          "reason": "started with its conf",
+          "since": "MOMENT",
+          "pid": "PID",
+          "run": "HERD-3",
+          "uptime_ms": "SPAN",
+          "restarts": 0,
+          "window": {
+            "count": 0,
+            "intensity": 5,
+            "period_ms": 10000
+          },
+          "next_start_ms": null,
+          "last_exit": null,
+          "conf": "HERE/confs/talks.conf",
+          "conf_problems": [],
+          "tree": "subreaper",
+          "logs": {
+            "bytes": 12,
+            "dropped": 0
+          }
+        }
+      ]
+    }
+    exit 0
+    $ daemonherder status broken
+    id:        broken
+    name:      broken
+    state:     invalid since MOMENT
+    reason:    its conf has a problem: 3:3: unknown key "arg", did you mean "args"?
+    wanted:    down
+    restarts:  0, 0 of at most 0 within the last 0ms
+    conf:      HERE/confs/broken.conf (for every host)
+    logs:      0 bytes
+    HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
+    exit 1
     $ daemonherder stop web
     web: stopped
     exit 0
     $ daemonherder stop web
     web: does not run (stopped)
     exit 0
-    $ daemonherder start web --settle T
+    $ daemonherder start web --settle 1ms
     web: started
     exit 0
-    $ daemonherder restart web --settle T
+    $ daemonherder restart web --settle 1ms
     web: restarted
     exit 0
+    $ daemonherder stop web talks --no-wait
+    web: ordered
+    talks: ordered
+    exit 0
+    $ daemonherder stop --all
+    broken: does not run (invalid)
+    dies: does not run (failed)
+    job: does not run (exited)
+    talks: does not run (stopped)
+    web: does not run (stopped)
+    exit 0
+    $ daemonherder start web talks --no-wait
+    web: ordered
+    talks: ordered
+    exit 0
     $ daemonherder start dies
-    daemonherder: cannot start dies: given up: more than 0 restarts in T; last: exited with code 3 (exit-code); now failed
+    daemonherder: cannot start dies: given up: more than 0 restarts in 10s; last: exited with code 3 (exit-code); now failed
         dies | the last word
         dies | the last word
     exit 1
@@ -143,35 +307,48 @@ fn what_the_verbs_say() {
     daemonherder: cannot start far: belongs to another host: runs on elsewhere only
     exit 1
     $ daemonherder start web --settle soon
-    daemonherder: invalid value 'soon' for '--settle <DURATION>': expected a duration such as T, T, T or 1h
+    daemonherder: invalid value 'soon' for '--settle <DURATION>': expected a duration such as 250ms, 10s, 5m or 1h
 
     For more information, try '--help'.
     exit 2
     $ daemonherder signal CONT web
     web: sent CONT
     exit 0
+    $ daemonherder signal CONT web talks --tree
+    web: sent CONT
+    talks: sent CONT
+    exit 0
     $ daemonherder signal NOISE web
-    daemonherder: invalid value 'NOISE' for '<SIG>': NOISE is no signal: a name such as TERM or SIGTERM, or 1 to N
+    daemonherder: invalid value 'NOISE' for '<SIG>': NOISE is no signal: a name such as TERM or SIGTERM, or 1 to 64
 
     For more information, try '--help'.
     exit 2
-    $ daemonherder logs talks
-    hello
-    there
+    $ daemonherder logs dies -n 1
+    the last word
     exit 0
-    $ daemonherder logs dies talks
-    dies  | the last word
-    dies  | the last word
-    talks | hello
-    talks | there
+    $ daemonherder logs dies web
+    dies | the last word
+    dies | the last word
+    daemonherder: web: nothing is in its log here: it has written nothing, or its output is not kept
+    exit 0
+    $ daemonherder logs talks --stderr
+    daemonherder: talks: nothing of its standard error is kept apart here; without --stderr its log is shown
     exit 0
     $ daemonherder logs nobody
     daemonherder: no such service: nobody
     exit 4
+    $ daemonherder logs
+    daemonherder: the following required arguments were not provided:
+      <ID>...
+
+    Usage: daemonherder logs <ID>...
+
+    For more information, try '--help'.
+    exit 2
     $ daemonherder add web -- sleep 1
     daemonherder: cannot add web: HERE/confs/web.conf is there already and says something else: edit it, or `daemonherder remove` it first
     exit 1
-    $ daemonherder add new --cwd / -- sleep N
+    $ daemonherder add new --cwd / -- sleep 100000
     new: added and started
     exit 0
     $ daemonherder remove new
@@ -184,9 +361,52 @@ fn what_the_verbs_say() {
     unchanged  5
     daemonherder: HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
     exit 0
+    $ daemonherder reload --dry-run --json
+    {
+      "version": 1,
+      "start": [],
+      "stop": [],
+      "restart": [],
+      "adjust": [],
+      "unchanged": [
+        "broken",
+        "dies",
+        "job",
+        "talks",
+        "web"
+      ],
+      "problems": [
+        {
+          "path": "HERE/confs/broken.conf",
+          "line": 3,
+          "column": 3,
+          "message": "unknown key \"arg\", did you mean \"args\"?"
+        }
+      ]
+    }
+    exit 0
+    $ daemonherder reload --dry-run
+    start      late
+    stop       job
+    restart    web
+    adjust     talks
+    unchanged  2
+    daemonherder: HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
+    exit 0
+    $ daemonherder reload
+    start      late
+    stop       job
+    restart    web
+    adjust     talks
+    unchanged  2
+    daemonherder: HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
+    exit 0
     $ daemonherder upgrade /bin/false
     daemonherder: /bin/false: its look at the present state exited with code 1
     exit 1
+    $ daemonherder upgrade HERE/next
+    upgraded from VERSION to VERSION: HERE/next
+    exit 0
     $ daemonherder explode
     daemonherder: unrecognized subcommand 'explode'
 
@@ -196,6 +416,21 @@ fn what_the_verbs_say() {
 
     For more information, try '--help'.
     exit 2
+    $ daemonherder shutdown --leave-services
+    exit 0
+    $ daemonherder status
+    daemonherder: no daemon is running for the confs in HERE/confs (no answer at HERE/state/control.sock): start one with `daemonherder`
+    exit 3
+    $ daemonherder status
+    ID      STATE    PID  UPTIME  RESTARTS  REASON
+    broken  invalid    -  -              0  its conf has a problem: 3:3: unknown key "arg", did you mean "args"?
+    dies    failed     -  -              0  given up: more than 0 restarts in 10s; last: exited with code 3
+    late    running  PID  SPAN           0  started with its conf
+    talks   running  PID  SPAN           0  started by an operator
+    web     running  PID  SPAN           0  started anew, its conf changed
+    far     skipped    -  -              0  runs on elsewhere only
+    HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
+    exit 0
     $ daemonherder shutdown
     exit 0
     $ daemonherder status
