@@ -160,7 +160,9 @@ pub(super) fn one(service: &ServiceDocument, host: &str, last_lines: &[String], 
     }
     let window = &service.window;
     let (count, intensity, period) = (window.count, window.intensity, span(window.period_ms));
-    field("restarts", &format!("{}, {count} of at most {intensity} within the last {period}", service.restarts));
+    // One that never had a good conf has no window.
+    let within = format!(", {count} of at most {intensity} within the last {period}");
+    field("restarts", &format!("{}{}", service.restarts, if window.period_ms > 0 { &within } else { "" }));
     if let Some(exit) = &service.last_exit {
         field("last exit", &printable(&exit_text(exit)));
     }

@@ -93,14 +93,9 @@ impl Herder {
         let before = std::mem::replace(&mut child.spec, Arc::clone(&spec));
         let addr = &child.addr;
         match action {
-            Action::Start => {
-                // An actor that is new has it already.
-                if !Arc::ptr_eq(&before, &spec) {
-                    addr.do_send(Adjust(spec));
-                }
-                addr.do_send(Instruct(Input::Start(Because::Loaded)));
-            }
-            Action::Restart => addr.do_send(Replace(spec)),
+            // An actor that is new has it already.
+            Action::Start if Arc::ptr_eq(&before, &spec) => addr.do_send(Instruct(Input::Start(Because::Loaded))),
+            Action::Start | Action::Restart => addr.do_send(Replace(spec)),
             Action::Adjust => addr.do_send(Adjust(spec)),
             Action::Stop => addr.do_send(Disable(spec)),
             Action::Hold | Action::Keep | Action::Doubt | Action::Remove | Action::Leave | Action::Spare => {}

@@ -26,16 +26,26 @@ pub(super) fn may_still_end(life: &Lifecycle) -> bool {
     }
 }
 
+/// What has become of a service besides its lifecycle.
+struct Change {
+    /// The state before.
+    from: State,
+    /// The end of a run that led here.
+    death: Option<Death>,
+    /// It follows another conf now.
+    adjusted: bool,
+}
+
 impl Handler<ServiceNews> for Herder {
     type Result = ();
 
     fn handle(&mut self, ServiceNews { id, news }: ServiceNews, ctx: &mut Self::Context) {
         match news {
             News::Changed { life, spec, from, death } => {
-                if let Some(child) = self.roster.child_mut(&id) {
-                    child.follows = spec;
-                }
-                self.changed(&id, life, from, death);
+                let Some(child) = self.roster.child_mut(&id) else { return };
+                let adjusted = !Arc::ptr_eq(&child.follows, &spec);
+                child.follows = spec;
+                self.changed(&id, life, Change { from, death, adjusted });
             }
             News::Exceeded { wait } => self.judge(&id, wait),
             News::Gone => self.left(&id, ctx),
@@ -55,7 +65,7 @@ impl Handler<LogNews> for Herder {
 }
 
 impl Herder {
-    fn changed(&mut self, id: &ServiceId, life: Arc<Lifecycle>, from: State, death: Option<Death>) {
+    fn changed(&mut self, id: &ServiceId, life: Arc<Lifecycle>, Change { from, death, adjusted }: Change) {
         let now = self.herd.clock.now();
         let Some(child) = self.roster.child_mut(id) else { return };
         let before = std::mem::replace(&mut child.life, life);
@@ -74,7 +84,7 @@ impl Herder {
             let (from, death) = told.map_or((from, death), |told| *told);
             let what = child.entered(from, death, now);
             self.publish(id.clone(), what);
-        } else if before.rules() != child.life.rules() {
+        } else if adjusted {
             self.publish(id.clone(), Happening::Adjusted);
         }
         self.farewell_goes_on();

@@ -80,11 +80,10 @@ fn changed(old: &ServiceSpec, new: &ServiceSpec, up: bool) -> Action {
     match (old.enabled, new.enabled) {
         _ if old == new => Action::Keep,
         (true, false) => Action::Stop,
-        (false, false) if process && up => Action::Restart,
-        (false, false) => Action::Adjust,
-        (true | false, true) if process => Action::Restart,
         (false, true) if !up => Action::Start,
-        (true | false, true) => Action::Adjust,
+        (true, true) | (false, true | false) if process && up => Action::Restart,
+        // What an operator has stopped stays so: whoever edits its conf may not be done with that.
+        (true, true) | (false, true | false) => Action::Adjust,
     }
 }
 

@@ -133,7 +133,7 @@ fn a_history_is_told_to_people_and_to_scripts() {
     unchanged  0
     exit 0
     $ daemonherder reload
-    restart    web
+    start      web
     unchanged  0
     exit 0
     $ daemonherder reload --prune

@@ -240,3 +240,21 @@ fn so_is_one_whose_change_changed_nothing_at_once() {
         assert_eq!(herd.lines("runs", 1), ["new"], "{dead}");
     }
 }
+
+#[test]
+fn what_an_operator_has_stopped_stays_so_and_starts_with_its_new_conf() {
+    let herd = told([("web", sh("echo old >> runs; exec sleep 100000"))]);
+    herd.lines("runs", 1);
+    herd.done("stop web");
+    herd.conf("web", &sh("echo new >> runs; exec sleep 100000"));
+    assert_eq!(herd.done("reload").out, "adjust     web\nunchanged  0\n");
+    let web = herd.service("web");
+    assert_eq!((&web["state"], &web["reason"]), (&json!("stopped"), &json!("stopped by an operator")));
+    herd.logged("web: adjusted to its changed conf", 1);
+    // What does not concern its lifecycle either.
+    herd.conf("web", &with(sh("echo new >> runs; exec sleep 100000"), json!({"name": "Web"})));
+    herd.done("reload");
+    herd.logged("web: adjusted to its changed conf", 2);
+    herd.done("start web --settle 10ms");
+    assert_eq!(herd.lines("runs", 2), ["old", "new"]);
+}

@@ -260,7 +260,7 @@ fn what_the_verbs_say() {
     state:     invalid since MOMENT
     reason:    its conf has a problem: 3:3: unknown key "arg", did you mean "args"?
     wanted:    down
-    restarts:  0, 0 of at most 0 within the last 0ms
+    restarts:  0
     conf:      HERE/confs/broken.conf (for every host)
     logs:      0 bytes
     HERE/confs/broken.conf:3:3: unknown key "arg", did you mean "args"?
