@@ -48,7 +48,7 @@ fn a_changed_conf_does_what_it_needs_and_no_more() {
         (&old, true, &louder, Action::Adjust),
         (&old, true, &other, Action::Restart),
         (&old, true, &stderr, Action::Restart),
-        (&old, false, &other, Action::Adjust),
+        (&old, false, &other, Action::Start),
         (&old, true, &disabled, Action::Stop),
         (&old, true, &other_disabled, Action::Stop),
         (&disabled, false, &old, Action::Start),

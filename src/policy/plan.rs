@@ -81,8 +81,9 @@ fn changed(old: &ServiceSpec, new: &ServiceSpec, up: bool) -> Action {
         _ if old == new => Action::Keep,
         (true, false) => Action::Stop,
         (false, true) if !up => Action::Start,
+        // An operator's stop holds until a changed conf.
+        (true, true) if process && !up => Action::Start,
         (true, true) | (false, true | false) if process && up => Action::Restart,
-        // What an operator has stopped stays so: whoever edits its conf may not be done with that.
         (true, true) | (false, true | false) => Action::Adjust,
     }
 }
