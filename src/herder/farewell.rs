@@ -4,7 +4,7 @@ use std::collections::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle};
 use tokio::sync::oneshot;
 
 use super::actor::Herder;
@@ -19,17 +19,26 @@ const SECOND: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 32;
 
 /// How long one takes to end, more or less. As long as all take, the services that were asked together have the processors.
-const ONE_ENDS: Duration = Duration::from_micros(50);
+const ONE_ENDS: Duration = Duration::from_micros(100);
 /// But at most this long.
-const ENDS: Duration = Duration::from_millis(50);
+const ENDS: Duration = Duration::from_millis(100);
 
 /// A farewell under way.
 pub(super) struct Farewell {
     begun: Moment,
-    /// Every service has heard of it, and whatever it had begun before is known here.
-    heard: bool,
+    told: Told,
     over: bool,
     end: End,
+}
+
+/// Whom the farewell was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Nobody, until the timer says so, or all have ended.
+    Nobody(SpawnHandle),
+    Some,
+    /// Every service has heard of it, and whatever it had begun before is known here.
+    All,
 }
 
 /// Every service up to this one has heard of the farewell. What they did before is told before this arrives.
@@ -45,22 +54,23 @@ impl Handler<Shutdown> for Herder {
         match &self.farewell {
             None if leave_services => {
                 log::info!("leaving {} services to the next daemon", self.living);
-                self.farewell = Some(Farewell { begun: now, heard: true, over: true, end: End::Left });
+                self.farewell = Some(Farewell { begun: now, told: Told::All, over: true, end: End::Left });
                 self.bus.close();
             }
             None => {
                 log::info!("stopping {} services", self.living);
-                self.farewell = Some(Farewell { begun: now, heard: false, over: false, end: End::Stopped });
+                self.farewell = Some(Farewell { begun: now, told: Told::Some, over: false, end: End::Stopped });
                 // Before any service is stopped: whoever finds one stopped knows why.
                 self.herd.spawner.ending();
                 self.herd.terminating.begin();
                 let signals: Vec<_> = self.roster.children().filter_map(|child| child.life.stop_signal()).collect();
                 if self.herd.spawner.signal_together(&signals) {
                     // The story of it can wait, and by then most of them have ended.
-                    ctx.run_later(ends_of(signals.len()), |herder, ctx| {
-                        herder.stop_some(Bound::Unbounded, ctx);
-                        herder.farewell_goes_on();
-                    });
+                    let services = u32::try_from(signals.len()).unwrap_or(u32::MAX);
+                    let timer = ctx.run_later(ONE_ENDS.saturating_mul(services).min(ENDS), Self::tell_services);
+                    if let Some(farewell) = &mut self.farewell {
+                        farewell.told = Told::Nobody(timer);
+                    }
                 } else {
                     self.stop_some(Bound::Unbounded, ctx);
                 }
@@ -79,10 +89,6 @@ impl Handler<Shutdown> for Herder {
             end.await;
         })
     }
-}
-
-fn ends_of(services: usize) -> Duration {
-    ONE_ENDS.saturating_mul(u32::try_from(services).unwrap_or(u32::MAX)).min(ENDS)
 }
 
 impl Handler<Heard> for Herder {
@@ -105,10 +111,27 @@ impl Handler<AwaitEnd> for Herder {
 }
 
 impl Herder {
+    /// Where all have ended that were asked to, the services are told now, also those that had no process.
+    pub(super) fn tell_services_of_their_end(&mut self, ctx: &mut Context<Self>) {
+        if self.living == 0 {
+            self.tell_services(ctx);
+        }
+    }
+
+    fn tell_services(&mut self, ctx: &mut Context<Self>) {
+        if let Some(Farewell { told: told @ Told::Nobody(_), .. }) = &mut self.farewell {
+            if let Told::Nobody(timer) = std::mem::replace(told, Told::Some) {
+                ctx.cancel_future(timer);
+            }
+            self.stop_some(Bound::Unbounded, ctx);
+            self.farewell_goes_on();
+        }
+    }
+
     /// Ends the farewell once nothing lives any more that could still be ended.
     pub(super) fn farewell_goes_on(&mut self) {
         let Some(farewell) = &mut self.farewell else { return };
-        if !farewell.over && (!farewell.heard || self.living > 0) {
+        if !farewell.over && (farewell.told != Told::All || self.living > 0) {
             return;
         }
         if !farewell.over {
@@ -154,7 +177,7 @@ impl Herder {
                     this.do_send(Heard(last));
                 });
             }
-            (None, Some(farewell)) => farewell.heard = true,
+            (None, Some(farewell)) => farewell.told = Told::All,
             (None, None) => {}
         }
     }

@@ -51,6 +51,7 @@ impl Handler<ServiceNews> for Herder {
             News::Gone => self.left(&id, ctx),
             News::Panicked => self.panicked(&id, ctx),
         }
+        self.tell_services_of_their_end(ctx);
     }
 }
 

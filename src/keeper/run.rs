@@ -30,7 +30,7 @@ use crate::process::children::{EndBy, Table};
 
 pub(crate) use trial::Arrival;
 
-use shutdown::Shutdown;
+use shutdown::{Deaf, Shutdown};
 use upgrade::Upgrade;
 
 /// So many requests leave memory behind that is worth giving back.
@@ -90,8 +90,8 @@ pub(crate) struct Keeper {
     /// Requests since memory was last given back.
     requests: u32,
     shutdown: Option<Shutdown>,
-    /// While the herd is being ended: no signal is heard until then.
-    deaf: Option<Moment>,
+    /// While the herd is being ended.
+    deaf: Option<Deaf>,
     /// A herder has answered in this life.
     answered: bool,
     /// Since when the herd has ended: so does the keeper as soon as the herder has.
@@ -264,7 +264,7 @@ impl Keeper {
         let herder = self.watch.deadline().filter(|_| !self.leaves());
         let upgrade = self.upgrade.as_ref().map(Upgrade::deadline);
         let own = herder.into_iter().chain(upgrade).chain(shutdown).chain(self.door_opens()).chain(over);
-        let own = own.chain(self.deaf);
+        let own = own.chain(self.deaf.as_ref().map(|deaf| deaf.until));
         let own = own.min().map(|due| due - now);
         let launch = self.slots.next_deadline().map(|due| due.saturating_duration_since(Instant::now()));
         let tidy = self.is_after_burst().then_some(QUIET);

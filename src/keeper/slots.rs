@@ -251,6 +251,16 @@ impl Slots {
         self.table.children()
     }
 
+    /// Some of those.
+    pub(super) fn some_children(&self, count: usize) -> Vec<RunId> {
+        self.table.some_children(count)
+    }
+
+    /// How many of these runs' main processes have ended, told or not.
+    pub(super) fn ended_of(&self, runs: &[RunId]) -> usize {
+        runs.iter().filter(|run| self.table.has_ended(**run)).count()
+    }
+
     /// Whether this run has not ended.
     pub(super) fn lives(&self, run: RunId) -> bool {
         self.table.lives(run)

@@ -210,6 +210,17 @@ impl Table {
         self.by_pid.len().saturating_sub(self.remains.len())
     }
 
+    /// Some of those, whichever they are.
+    pub(crate) fn some_children(&self, count: usize) -> Vec<RunId> {
+        let runs = self.by_pid.values().filter_map(|token| self.runs.get(*token));
+        runs.filter(|run| run.process().is_some()).map(|run| run.id).take(count).collect()
+    }
+
+    /// Whether the main process of this run has ended, as far as the kernel knows.
+    pub(crate) fn has_ended(&self, run: RunId) -> bool {
+        self.process(run).is_none_or(Process::has_ended)
+    }
+
     /// The number that a run's main process has, or had.
     pub(crate) fn number(&self, run: RunId) -> Option<u32> {
         self.process(run).map(Process::pid).or(self.run(run)?.launched)
