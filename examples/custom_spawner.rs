@@ -16,7 +16,7 @@ use actix::Actor;
 use daemonherder::bus::Happening;
 use daemonherder::herder::{Herder, Shutdown, Subscribe, Supervise};
 use daemonherder::model::{Net, RestartPolicy, RestartSpec, RunId, ServiceId, ServiceSpec, Signal, State, StopScope};
-use daemonherder::process::{DirectSpawner, Kept, Launch, Memo, Report, Reports, Spawner, Whom};
+use daemonherder::process::{DirectSpawner, Kept, Launch, Logged, Memo, Report, Reports, Spawner, Whom};
 use daemonherder::service::Herd;
 
 /// Launches everything through `nice -n 10`.
@@ -66,6 +66,22 @@ impl<S: Spawner> Spawner for NiceSpawner<S> {
 
     fn ending(&self) {
         self.inner.ending();
+    }
+
+    fn signal_together(&self, signals: &[(RunId, Signal)]) -> bool {
+        self.inner.signal_together(signals)
+    }
+
+    fn log(&self, spec: &ServiceSpec) {
+        self.inner.log(spec);
+    }
+
+    fn logged(&self, service: &ServiceId) -> Option<Logged> {
+        self.inner.logged(service)
+    }
+
+    fn settled(&self, service: &ServiceId) -> Kept {
+        self.inner.settled(service)
     }
 
     fn kept(&self) -> Kept {

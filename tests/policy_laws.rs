@@ -129,6 +129,21 @@ impl World {
         });
         assert_eq!(self.life.stop_signal(), asked);
         assert!(stopped.is_bound_to_end());
+        // Where the stop comes only when something happens, nothing begins either, and what lives is not asked by that.
+        let ends = self.living.map(|run| Input::Ended { run, ending: Ending::Exited(1) });
+        let others =
+            [Input::Tick, Input::Leave, Input::Kill, Input::Verdict(verdict(Exceeded::Cooldown, Duration::ZERO, 0))];
+        for input in others.into_iter().chain(ends) {
+            let mut life = self.life.clone();
+            let is_end = matches!(input, Input::Ended { .. });
+            if life.stops_before(input) {
+                let effects = life.on(Input::Stop(Because::Shutdown), self.now, self.fresh());
+                assert!(is_end || effects.is_empty(), "{input:?}: {effects:?}");
+            }
+            let later = life.note().phase.deadline().map_or(self.now, |due| due.max(self.now));
+            let effects = life.on(input, later, self.fresh());
+            assert!(!effects.iter().any(|effect| matches!(effect, Effect::Launch { .. })), "{input:?}");
+        }
         if self.life.is_bound_to_end() {
             let mut bound = self.life.clone();
             let ends = self.living.map(|run| Input::Ended { run, ending: Ending::Exited(1) });

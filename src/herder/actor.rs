@@ -17,7 +17,7 @@ use crate::bus::{Bus, Subscription};
 use crate::model::ServiceId;
 use crate::policy::{Because, Input};
 use crate::process::Whom;
-use crate::service::{Herd, Instruct, ServiceNews};
+use crate::service::{Herd, Instruct, ServiceNews, Terminating};
 
 /// The root actor of a herd.
 pub struct Herder {
@@ -43,7 +43,8 @@ impl Herder {
     /// the first [`Reload`](super::Reload) on; a herd without one is told its services by [`Supervise`](super::Supervise).
     pub fn new(herd: Herd, confs: Option<Confs>) -> Self {
         Self {
-            herd: Rc::new(herd),
+            // A herd that is made once more from a copy is not being ended for that.
+            herd: Rc::new(Herd { terminating: Terminating::default(), ..herd }),
             roster: Roster::default(),
             parent: Weak::new(),
             bus: Bus::new(),

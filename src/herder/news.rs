@@ -10,7 +10,7 @@ use super::actor::Herder;
 use super::messages::LogNews;
 use super::roster::Entry;
 use crate::bus::Happening;
-use crate::model::{Death, ServiceId, State};
+use crate::model::{Death, ServiceId, ServiceSpec, State};
 use crate::observe::journal;
 use crate::policy::{Because, Input, Lifecycle, Phase, Rung, verdict};
 use crate::service::{Adjust, Disable, Instruct, News, Replace, ServiceActor, ServiceNews};
@@ -26,14 +26,12 @@ pub(super) fn may_still_end(life: &Lifecycle) -> bool {
     }
 }
 
-/// What has become of a service besides its lifecycle.
+/// [`News::Changed`].
 struct Change {
-    /// The state before.
+    life: Arc<Lifecycle>,
+    spec: Arc<ServiceSpec>,
     from: State,
-    /// The end of a run that led here.
     death: Option<Death>,
-    /// It follows another conf now.
-    adjusted: bool,
 }
 
 impl Handler<ServiceNews> for Herder {
@@ -41,12 +39,7 @@ impl Handler<ServiceNews> for Herder {
 
     fn handle(&mut self, ServiceNews { id, news }: ServiceNews, ctx: &mut Self::Context) {
         match news {
-            News::Changed { life, spec, from, death } => {
-                let Some(child) = self.roster.child_mut(&id) else { return };
-                let adjusted = !Arc::ptr_eq(&child.follows, &spec);
-                child.follows = spec;
-                self.changed(&id, life, Change { from, death, adjusted });
-            }
+            News::Changed { life, spec, from, death } => self.changed(&id, Change { life, spec, from, death }),
             News::Exceeded { wait } => self.judge(&id, wait),
             News::Gone => self.left(&id, ctx),
             News::Panicked => self.panicked(&id, ctx),
@@ -66,10 +59,11 @@ impl Handler<LogNews> for Herder {
 }
 
 impl Herder {
-    fn changed(&mut self, id: &ServiceId, life: Arc<Lifecycle>, Change { from, death, adjusted }: Change) {
+    fn changed(&mut self, id: &ServiceId, Change { life, spec, from, death }: Change) {
         let now = self.herd.clock.now();
         let Some(child) = self.roster.child_mut(id) else { return };
         let before = std::mem::replace(&mut child.life, life);
+        let followed = std::mem::replace(&mut child.follows, spec);
         self.living = self.living + usize::from(may_still_end(&child.life)) - usize::from(may_still_end(&before));
         if child.life.note().phase == Phase::Exceeded {
             // Told together with the verdict, which is what this leads to.
@@ -85,7 +79,7 @@ impl Herder {
             let (from, death) = told.map_or((from, death), |told| *told);
             let what = child.entered(from, death, now);
             self.publish(id.clone(), what);
-        } else if adjusted {
+        } else if !Arc::ptr_eq(&followed, &child.follows) && !child.life.is_to_start_anew() {
             self.publish(id.clone(), Happening::Adjusted);
         }
         self.farewell_goes_on();

@@ -22,7 +22,7 @@ use super::heritage;
 use super::inherit::{Inheritance, Inherited, Line};
 use super::notes::Notes;
 use super::wire::{self, Act, Incoming, Outgoing, Request, Tell};
-use desk::{Desk, Known, Listener};
+use desk::{Desk, Known, Listener, Sent};
 use output::Outlets;
 
 use crate::bus::Happening;
@@ -35,7 +35,7 @@ use crate::process::{Kept, Launch, Logged, Memo, Report, Reports, Spawner, Whom}
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How old what the journal tells may be while a herd ends: a thousand processes that are to end need the processors, and once
 /// they have there is nothing left to be written.
-const LAST_NOTES: Duration = Duration::from_millis(200);
+const NOTES_REST: Duration = Duration::from_millis(200);
 /// How much is said at once where there is more to say.
 const PACKET: usize = 8 << 10;
 /// Where a herder finds the control listener among its descriptors.
@@ -254,7 +254,7 @@ impl Client {
     fn hand_over(&self, launch: Launch) {
         let run = launch.run;
         // What was sent before now has reached nobody.
-        self.desk.borrow_mut().runs.get_mut(&run).into_iter().for_each(|known| known.sent = None);
+        self.desk.borrow_mut().runs.get_mut(&run).into_iter().for_each(|known| known.sent = Sent::Nothing);
         match frames::launch(launch) {
             Ok(launch) => self.act(run, Act::Launch(Box::new(launch))),
             Err(error) => self.later(run, Report::Ended(Ending::NotLaunched(error))),
@@ -353,7 +353,7 @@ impl Spawner for Client {
         self.say(&Request::Ending);
         let desk = Rc::downgrade(&self.desk);
         tokio::task::spawn_local(async move {
-            tokio::time::sleep_until(tokio::time::Instant::now() + LAST_NOTES).await;
+            tokio::time::sleep_until(tokio::time::Instant::now() + NOTES_REST).await;
             if let Some(desk) = desk.upgrade() {
                 let mut desk = desk.borrow_mut();
                 desk.postpones = false;
@@ -403,8 +403,9 @@ impl Spawner for Client {
         let mut desk = self.desk.borrow_mut();
         let mut told = Vec::with_capacity(signals.len());
         for (run, signal) in signals {
-            if let Some(known) = desk.runs.get_mut(run) {
-                known.sent = Some(*signal);
+            // One that has it already is known to have it here before it is known to whoever asks.
+            if let Some(known) = desk.runs.get_mut(run).filter(|known| known.sent != Sent::ByItself(*signal)) {
+                known.sent = Sent::Together(*signal);
                 told.push(((*run).into(), frames::signal_number(*signal)));
             }
         }
@@ -414,16 +415,17 @@ impl Spawner for Client {
     }
 
     fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
-        let (service, sent) = match self.desk.borrow_mut().runs.get_mut(&run) {
-            Some(known) => (Some(known.service.clone()), known.sent.take_if(|sent| *sent == signal)),
-            None => (None, None),
-        };
+        let (mut service, mut is_sent) = (None, false);
+        if let Some(known) = self.desk.borrow_mut().runs.get_mut(&run) {
+            service = Some(known.service.clone());
+            is_sent = whom == Whom::Main && known.sent.settle(signal);
+        }
         if service.is_some_and(|service| self.outlets.borrow_mut().cancel(&service, run)) {
             // There is no process yet, and now there will be none.
             let cancelled = LaunchError { stage: Stage::Fork, errno: libc::ECANCELED };
             return self.later(run, Report::Ended(Ending::NotLaunched(cancelled)));
         }
-        if sent.is_some() {
+        if is_sent {
             return;
         }
         let tree = matches!(whom, Whom::Tree);

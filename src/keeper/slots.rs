@@ -53,7 +53,7 @@ pub(super) struct Slots {
     closed: bool,
     /// Runs that are still to be sent CONT.
     stopped: Vec<(RunId, Whom)>,
-    /// Runs that were asked to end together with others: a herder that comes to know of it only by this asks again.
+    /// Runs that were asked to end together with others: no later herder asks them in this way again.
     asked: HashSet<RunId>,
 }
 
@@ -177,11 +177,17 @@ impl Slots {
     pub(super) fn signal_together(&mut self, signals: &[(wire::Run, u8)]) -> Result<(), Meaningless> {
         for (run, signal) in signals {
             let (run, signal) = (RunId::from(*run), frames::signal(*signal)?);
-            if self.asked.insert(run) {
+            if self.ask(run) {
                 self.signal(run, signal, Whom::Main);
             }
         }
         Ok(())
+    }
+
+    /// Whether this run has not been asked to end together with others; from now on it has.
+    pub(super) fn ask(&mut self, run: RunId) -> bool {
+        // One that is not known may be launched yet.
+        self.owners.contains_key(&run) && self.asked.insert(run)
     }
 
     /// Sends the CONT that waited to those that have not ended.

@@ -228,6 +228,32 @@ impl Lifecycle {
         }
     }
 
+    /// Whether a new run follows the one that is being ended.
+    pub fn is_to_start_anew(&self) -> bool {
+        matches!(self.note.phase, Phase::Stopping { then: Then::Start, .. })
+    }
+
+    /// In a herd that is being ended: whether a stop comes before this input, since a run could come of it.
+    pub fn stops_before(&self, input: Input) -> bool {
+        let run = self.note.phase.run();
+        match input {
+            Input::Ended { run: ended, .. } | Input::Vanished { run: ended } => {
+                run == Some(ended) && !self.is_bound_to_end()
+            }
+            // What lives may have been asked already.
+            Input::Verdict(_) | Input::Tick => run.is_none() && !self.is_bound_to_end(),
+            Input::Start(_)
+            | Input::Restart(_)
+            | Input::Stop(_)
+            | Input::Leave
+            | Input::Kill
+            | Input::Launched { .. }
+            | Input::Overdue { .. }
+            | Input::Refused { .. }
+            | Input::Examined { .. } => false,
+        }
+    }
+
     /// The run that [`Input::Stop`] asks to end, and the signal by which it does.
     pub fn stop_signal(&self) -> Option<(RunId, Signal)> {
         match self.note.phase {
@@ -451,6 +477,11 @@ impl Lifecycle {
 }
 
 impl Input {
+    /// Whether somebody wants it to run.
+    pub fn is_order_to_run(self) -> bool {
+        matches!(self, Self::Start(_) | Self::Restart(_))
+    }
+
     /// The run that an input belongs to.
     fn run(&self) -> Option<RunId> {
         match *self {

@@ -7,7 +7,7 @@ use crate::model::{ServiceId, ServiceSpec};
 /// What happens to one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// It is new, or it was on its way out, and shall run.
+    /// It is new, it was on its way out, or it was stopped, and shall run.
     Start,
     /// It is new, and its conf says that it is started only by hand.
     Hold,

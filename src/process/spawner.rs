@@ -33,7 +33,8 @@ pub trait Spawner {
     fn ending(&self) {}
 
     /// These runs are about to be told to end, one service after the other, with a first [`Self::signal`] to each that is this
-    /// one. A spawner that can send all of them at once does it here, and takes those calls as done; true if it did.
+    /// one. A spawner that can send all of them at once does it here, and takes those calls as done; true if it did. A run that it
+    /// does not know is left out, and one that ends meanwhile gets no such call.
     fn signal_together(&self, signals: &[(RunId, Signal)]) -> bool {
         let _ = signals;
         false

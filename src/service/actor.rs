@@ -59,10 +59,14 @@ impl ServiceActor {
 
     fn feed(&mut self, input: Input, ctx: &mut Context<Self>) {
         let now = self.herd.clock.now();
-        let stop = Input::Stop(Because::Shutdown);
-        if self.herd.terminating.has_begun() && input != stop && !self.life.is_bound_to_end() {
-            // It may have been asked to end before it was told here.
-            self.advance(ctx, |life, fresh| life.on(stop, now, fresh));
+        if self.herd.terminating.has_begun() {
+            if input.is_order_to_run() {
+                return;
+            }
+            if self.life.stops_before(input) {
+                // Its process may have been asked to end before it was told here.
+                self.advance(ctx, |life, fresh| life.on(Input::Stop(Because::Shutdown), now, fresh));
+            }
         }
         self.advance(ctx, |life, fresh| life.on(input, now, fresh));
     }
@@ -212,6 +216,9 @@ impl ServiceActor {
         ctx: &mut Context<Self>,
         step: impl FnOnce(&mut Lifecycle, Rules, Moment, RunId) -> Effects,
     ) {
+        if self.herd.terminating.has_begun() {
+            return;
+        }
         // What belongs to a living process is a rule, too, and its spawner keeps that one.
         if let Some(run) = self.life.note().phase.run() {
             self.herd.spawner.rescope(run, spec.stop.scope);
@@ -333,6 +340,10 @@ impl Handler<Prepared> for ServiceActor {
     type Result = ();
 
     fn handle(&mut self, Prepared { run, launch }: Prepared, ctx: &mut Self::Context) {
+        if self.is_preparing(run) && self.herd.terminating.has_begun() {
+            // Which gives it up.
+            self.feed(Input::Stop(Because::Shutdown), ctx);
+        }
         if self.is_preparing(run) {
             self.prepared(ctx);
             self.launch(run, launch, ctx);

@@ -68,12 +68,19 @@ async fn what_has_ended_before_it_was_told_was_asked_to() {
     for name in ["a", "b"] {
         scene.supervise(name, r#"{"cmd": "x"}"#).await;
     }
-    // It waits to be restarted, which it will not be.
-    scene.supervise("waits", r#"{"cmd": "x", "restart": {"delay": "1ms"}}"#).await;
+    scene.supervise("waits", r#"{"cmd": "x", "restart": {"delay": "1h"}}"#).await;
     scene.exit("waits", CRASH).await;
+    // It ends in its own way, and before it is told.
+    scene.supervise("crashes", r#"{"cmd": "x"}"#).await;
+    scene.spawner.ignore_signals(&id("crashes"));
     let mut events = scene.herder.send(Subscribe).await.unwrap();
-    scene.herder.send(Shutdown::default()).await.unwrap();
-    assert_eq!(scene.spawner.launches().len(), 3, "nothing was restarted");
+    scene.herder.do_send(Shutdown::default());
+    scene.rest().await;
+    assert_eq!(scene.status("crashes").await.state, State::Running, "it is not told yet");
+    scene.exit("crashes", CRASH).await;
+    // Whoever wants it to run again comes too late.
+    scene.herder.send(AwaitEnd).await.unwrap();
+    assert_eq!(scene.spawner.launches().len(), 4, "nothing was restarted");
     let mut told = Vec::new();
     while let Some(Ok(event)) = events.next().await {
         if let Happening::Entered { state, death, .. } = &event.what {
@@ -84,9 +91,9 @@ async fn what_has_ended_before_it_was_told_was_asked_to() {
     let of = |name: &str| (name.to_owned(), State::Stopping, None);
     let ended = |name: &str| (name.to_owned(), State::Stopped, Some(Cause::Stop));
     let waits = ("waits".to_owned(), State::Stopped, None);
-    assert_eq!(told, [of("a"), ended("a"), of("b"), ended("b"), waits]);
+    assert_eq!(told, [of("a"), ended("a"), of("b"), ended("b"), of("crashes"), ended("crashes"), waits]);
     let terms = scene.spawner.signals().iter().filter(|sent| sent.signal == Signal::TERM).count();
-    assert_eq!(terms, 2, "each was asked once");
+    assert_eq!(terms, 3, "each was asked once");
     assert!(together.sent.borrow().is_empty(), "and each was told");
 }
 

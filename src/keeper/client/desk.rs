@@ -43,8 +43,7 @@ pub(super) struct Desk {
 pub(super) struct Known {
     pub(super) service: ServiceId,
     pub(super) listener: Listener,
-    /// A signal that was sent with those to others, and is still to be asked for.
-    pub(super) sent: Option<Signal>,
+    pub(super) sent: Sent,
     /// Its process, for the case that the keeper goes; and its number until that is opened.
     pub(super) witness: Option<Witness>,
     pid: Option<u32>,
@@ -52,12 +51,32 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(service: ServiceId, listener: Listener) -> Self {
-        Self { service, listener, sent: None, witness: None, pid: None }
+        Self { service, listener, sent: Sent::Nothing, witness: None, pid: None }
     }
 
     /// Holds the process of the run: now, or once others are not kept waiting by it any more.
     pub(super) fn hold(&mut self, pid: u32, now: bool) {
         (self.pid, self.witness) = if now { (None, Witness::of(pid)) } else { (Some(pid), None) };
+    }
+}
+
+/// What its main process was sent last, but for CONT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Nothing,
+    /// With those to others: this is still to be asked for.
+    Together(Signal),
+    ByItself(Signal),
+}
+
+impl Sent {
+    /// Whether this signal to the main process has been sent with those to others. Whatever it was, it is sent by then.
+    pub(super) fn settle(&mut self, signal: Signal) -> bool {
+        let with_others = *self == Self::Together(signal);
+        if with_others || (signal != Signal::CONT && !matches!(self, Self::Together(_))) {
+            *self = Self::ByItself(signal);
+        }
+        with_others
     }
 }
 

@@ -93,6 +93,18 @@ async fn a_signal_that_was_sent_with_those_to_others_is_not_sent_again() {
         let numbers = [hup, Signal::CONT, Signal::TERM].map(frames::signal_number);
         assert_eq!(signals(hear(&mut theirs).await), numbers);
 
+        // It has it already; and the whole tree has not, nor has another signal been sent.
+        assert!(client.signal_together(&[(run(1), Signal::TERM)]));
+        assert_eq!(hear(&mut theirs).await, [Request::Signals(Vec::new())]);
+        client.signal(run(1), hup, Whom::Main);
+        client.signal_together(&[(run(1), Signal::TERM)]);
+        client.signal(run(1), Signal::TERM, Whom::Tree);
+        let heard = hear(&mut theirs).await;
+        assert_eq!(
+            signals(heard.into_iter().filter(|said| !matches!(said, Request::Signals(_))).collect()),
+            [numbers[0], term]
+        );
+
         // One that was not launched yet was sent nothing.
         client.signal_together(&[(run(1), Signal::TERM)]);
         client.hand_over(launch(1));

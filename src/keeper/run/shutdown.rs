@@ -54,7 +54,9 @@ impl Keeper {
             let (own, signals) = Farewell::begin(&self.slots.close(), now);
             shutdown.own = Some(own);
             for (run, signal) in signals {
-                self.slots.signal(run, signal, Whom::Main);
+                if signal == Signal::CONT || self.slots.ask(run) {
+                    self.slots.signal(run, signal, Whom::Main);
+                }
             }
             self.watch.rest();
             self.kill_herder();

@@ -272,6 +272,8 @@ fn a_run_is_asked_once_together_with_others() {
     process.kill().unwrap();
     process.wait().unwrap();
 
+    // One that is launched only then was not asked.
+    ask(&mut keeper, 2, Signal::TERM);
     let mut process = sleeper();
     keeper.adopt("other", 2, &process);
     ask(&mut keeper, 2, Signal::TERM);
