@@ -18,7 +18,8 @@
 //! the window fresh and forget the cool-downs.
 //!
 //! Every input that belongs to a run carries its id; one of another run than the present is dropped in one place. The rows
-//! are in `wishes.rs` (Start to Kill) and `runs.rs` (Launched to Ended); the last two columns, and the steps, are here.
+//! are in `wishes.rs` (Start to Kill) and `runs.rs` (Launched to Ended); the last two columns, and the steps, are here. What
+//! differs in a herd that is being ended is in `farewell.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -209,63 +210,6 @@ impl Lifecycle {
             Phase::Exceeded | Phase::Cooldown { .. } => State::Cooldown,
             Phase::Exited => State::Exited,
             Phase::Failed => State::Failed,
-        }
-    }
-
-    /// Whether it has no process, or one that is being ended, and nothing follows of itself.
-    pub fn is_bound_to_end(&self) -> bool {
-        match self.note.phase {
-            Phase::Stopped | Phase::Exited | Phase::Failed => true,
-            Phase::Stopping { then, .. } => match then {
-                Then::Stay | Then::Leave => true,
-                Then::Start | Then::Overdue(_) => false,
-            },
-            Phase::Starting { .. }
-            | Phase::Running { .. }
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. } => false,
-        }
-    }
-
-    /// Whether a new run follows the one that is being ended.
-    pub fn is_to_start_anew(&self) -> bool {
-        matches!(self.note.phase, Phase::Stopping { then: Then::Start, .. })
-    }
-
-    /// In a herd that is being ended: whether a stop comes before this input, since a run could come of it.
-    pub fn stops_before(&self, input: Input) -> bool {
-        let run = self.note.phase.run();
-        match input {
-            Input::Ended { run: ended, .. } | Input::Vanished { run: ended } => {
-                run == Some(ended) && !self.is_bound_to_end()
-            }
-            // What lives may have been asked already.
-            Input::Verdict(_) | Input::Tick => run.is_none() && !self.is_bound_to_end(),
-            Input::Start(_)
-            | Input::Restart(_)
-            | Input::Stop(_)
-            | Input::Leave
-            | Input::Kill
-            | Input::Launched { .. }
-            | Input::Overdue { .. }
-            | Input::Refused { .. }
-            | Input::Examined { .. } => false,
-        }
-    }
-
-    /// The run that [`Input::Stop`] asks to end, and the signal by which it does.
-    pub fn stop_signal(&self) -> Option<(RunId, Signal)> {
-        match self.note.phase {
-            Phase::Starting { run } | Phase::Running { run, .. } => Some((run, self.rules.stop.signal)),
-            // It was asked.
-            Phase::Stopping { .. }
-            | Phase::Stopped
-            | Phase::Backoff { .. }
-            | Phase::Exceeded
-            | Phase::Cooldown { .. }
-            | Phase::Exited
-            | Phase::Failed => None,
         }
     }
 
@@ -477,11 +421,6 @@ impl Lifecycle {
 }
 
 impl Input {
-    /// Whether somebody wants it to run.
-    pub fn is_order_to_run(self) -> bool {
-        matches!(self, Self::Start(_) | Self::Restart(_))
-    }
-
     /// The run that an input belongs to.
     fn run(&self) -> Option<RunId> {
         match *self {

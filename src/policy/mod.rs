@@ -5,6 +5,7 @@
 //! random number, a runtime, the system. Time and chance are arguments.
 
 mod cooldown;
+mod farewell;
 mod lifecycle;
 mod note;
 mod note_bytes;
