@@ -11,7 +11,7 @@ use super::folder::{FileText, Folder, Listing};
 use super::host::Hosts;
 use super::name::{self, Named, Rank, rank};
 use super::pool::Pool;
-use super::remembered::Remembered;
+use super::remembered::{Remembered, Stamp};
 use super::{Accounts, AnyAccounts, DirectoryError, Found, Problem, Settings, Source, lower};
 use crate::model::ServiceId;
 
@@ -116,8 +116,8 @@ impl Inventory {
         }
         let Some((path, name, kind)) = &self.settings_file else { return Ok(Settings::default()) };
         let read = match folder.read(name, *kind) {
-            FileText::Good(text) if folder.flaw.is_none() => Settings::read(&text, accounts),
-            FileText::Good(_) => Err(folder.flaw.iter().cloned().collect()),
+            FileText::Good(text, _) if folder.flaw.is_none() => Settings::read(&text, accounts),
+            FileText::Good(..) => Err(folder.flaw.iter().cloned().collect()),
             FileText::Refused(problem) => Err(vec![problem]),
             FileText::Gone => Err(vec![Problem::passing("cannot read the file: it is gone")]),
         };
@@ -132,7 +132,7 @@ impl Inventory {
     /// Reads the settings that do not hold here.
     pub(super) fn other_settings(&self, folder: &Folder) -> Vec<(PathBuf, Vec<Problem>)> {
         let problems = |name: &OsString, kind: &Option<FileType>| match folder.read(name, *kind) {
-            FileText::Good(text) => Settings::read(&text, &AnyAccounts).err().unwrap_or_default(),
+            FileText::Good(text, _) => Settings::read(&text, &AnyAccounts).err().unwrap_or_default(),
             FileText::Refused(problem) => vec![problem],
             FileText::Gone => Vec::new(),
         };
@@ -167,16 +167,16 @@ impl ConfFile {
         remembered: &mut Remembered,
     ) -> Option<Found> {
         // What can't be trusted, or has no settings to go with, has no spec to be remembered.
-        let now = SystemTime::now();
-        let stamp = folder.stamp(&self.name).filter(|_| folder.flaw.is_none() && settings.is_ok());
-        if let Some(spec) = stamp.and_then(|stamp| remembered.get(&self.name, stamp)) {
+        let (now, may_be_known) = (SystemTime::now(), folder.flaw.is_none() && settings.is_ok());
+        let stamp = || folder.stamp(&self.name).filter(|_| may_be_known);
+        if let Some(spec) = remembered.get(&self.name, stamp) {
             return Some(Found::Good { spec, path: self.path.clone() });
         }
-        let found = self.read_anew(folder, settings, accounts, pool, remembered);
-        if let (Some(Found::Good { spec, .. }), Some(stamp)) = (&found, stamp) {
+        let (found, stamp) = self.read_anew(folder, settings, accounts, pool, remembered)?;
+        if let (Found::Good { spec, .. }, Some(stamp), true) = (&found, stamp, may_be_known) {
             remembered.put(&self.name, stamp, spec, now);
         }
-        found
+        Some(found)
     }
 
     /// Reads and lowers it; `None` if the file is gone.
@@ -186,7 +186,9 @@ impl ConfFile {
         settings: Result<&Settings, &Problem>,
         accounts: &dyn Accounts,
     ) -> Option<Found> {
-        self.read_anew(folder, settings, accounts, &mut Pool::default(), &mut Remembered::default())
+        let (found, _) =
+            self.read_anew(folder, settings, accounts, &mut Pool::default(), &mut Remembered::default())?;
+        Some(found)
     }
 
     fn read_anew(
@@ -196,10 +198,11 @@ impl ConfFile {
         accounts: &dyn Accounts,
         pool: &mut Pool,
         remembered: &mut Remembered,
-    ) -> Option<Found> {
-        let broken = |problems, text| Some(Found::Broken { path: self.path.clone(), problems, text });
-        let text = match folder.read(&self.name, self.kind) {
-            FileText::Good(text) => text,
+    ) -> Option<(Found, Option<Stamp>)> {
+        let broken = |problems, text| Some((Found::Broken { path: self.path.clone(), problems, text }, None));
+        let good = |spec, stamp| Some((Found::Good { spec, path: self.path.clone() }, Some(stamp)));
+        let (text, stamp) = match folder.read(&self.name, self.kind) {
+            FileText::Good(text, stamp) => (text, stamp),
             FileText::Refused(problem) => return broken(vec![problem], None),
             FileText::Gone => return None,
         };
@@ -209,7 +212,7 @@ impl ConfFile {
         let lowered = match settings {
             Ok(settings) => {
                 if let Some(spec) = remembered.take_followed(&self.id, &text, settings) {
-                    return Some(Found::Good { spec, path: self.path.clone() });
+                    return good(spec, stamp);
                 }
                 lower(&self.id, &text, settings, accounts)
             }
@@ -220,7 +223,7 @@ impl ConfFile {
             }
         };
         match lowered {
-            Ok(spec) => Some(Found::Good { spec: Arc::new(pool.share(spec)), path: self.path.clone() }),
+            Ok(spec) => good(Arc::new(pool.share(spec)), stamp),
             Err(problems) => broken(problems, Some(text)),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -63,10 +65,10 @@ impl Remembered {
         }
     }
 
-    /// What this file still says.
-    pub(super) fn get(&self, name: &OsStr, stamp: Stamp) -> Option<Arc<ServiceSpec>> {
+    /// What this file still says, if it is what it was. Of one that is not known this is not asked.
+    pub(super) fn get(&self, name: &OsStr, stamp: impl FnOnce() -> Option<Stamp>) -> Option<Arc<ServiceSpec>> {
         let (known, spec) = self.specs.get(name)?;
-        (*known == stamp).then(|| Arc::clone(spec))
+        (stamp() == Some(*known)).then(|| Arc::clone(spec))
     }
 
     /// These are followed already, as their texts say which came from whoever ran before this program.
@@ -113,6 +115,17 @@ impl Remembered {
     }
 }
 
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size().cast_signed(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
 /// Whether it says something that the system may answer otherwise tomorrow.
 fn names_accounts(spec: &ServiceSpec) -> bool {
     spec.process.user.is_some() || spec.process.group.is_some()
@@ -136,13 +149,13 @@ mod tests {
         let spec = Arc::new(ServiceSpec::new("web".parse().unwrap(), "x"));
         let name = OsStr::new("web.conf");
         known.put(name, stamp(100, 7), &spec, at(103));
-        assert!(known.get(name, stamp(100, 7)).is_some_and(|same| Arc::ptr_eq(&same, &spec)));
+        assert!(known.get(name, || Some(stamp(100, 7))).is_some_and(|same| Arc::ptr_eq(&same, &spec)));
         for other in [stamp(101, 7), stamp(100, 8), Stamp { file: (1, 3), ..stamp(100, 7) }] {
-            assert!(known.get(name, other).is_none(), "{other:?}");
+            assert!(known.get(name, || Some(other)).is_none(), "{other:?}");
         }
-        assert!(known.get(OsStr::new("db.conf"), stamp(100, 7)).is_none());
+        assert!(known.get(OsStr::new("db.conf"), || Some(stamp(100, 7))).is_none());
         known.retain(|name| name != "web.conf");
-        assert!(known.get(name, stamp(100, 7)).is_none());
+        assert!(known.get(name, || Some(stamp(100, 7))).is_none());
     }
 
     #[test]
@@ -154,11 +167,11 @@ mod tests {
         for now in [at(100), at(101), at(50)] {
             known.put(name, stamp(100, 7), &Arc::new(spec.clone()), at(200));
             known.put(name, stamp(100, 7), &Arc::new(spec.clone()), now);
-            assert!(known.get(name, stamp(100, 7)).is_none(), "{now:?}");
+            assert!(known.get(name, || Some(stamp(100, 7))).is_none(), "{now:?}");
         }
         spec.process.user = Some("nobody".into());
         known.put(name, stamp(100, 7), &Arc::new(spec), at(200));
-        assert!(known.get(name, stamp(100, 7)).is_none());
+        assert!(known.get(name, || Some(stamp(100, 7))).is_none());
     }
 
     #[test]
@@ -167,8 +180,8 @@ mod tests {
         let spec = Arc::new(ServiceSpec::new("web".parse().unwrap(), "x"));
         known.put(OsStr::new("web.conf"), stamp(100, 7), &spec, at(200));
         known.hold(Some(&Settings::default()));
-        assert!(known.get(OsStr::new("web.conf"), stamp(100, 7)).is_some());
+        assert!(known.get(OsStr::new("web.conf"), || Some(stamp(100, 7))).is_some());
         known.hold(Some(&Settings { control_group: Some("staff".into()), ..Settings::default() }));
-        assert!(known.get(OsStr::new("web.conf"), stamp(100, 7)).is_none());
+        assert!(known.get(OsStr::new("web.conf"), || Some(stamp(100, 7))).is_none());
     }
 }
