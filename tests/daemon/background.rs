@@ -7,17 +7,8 @@ use std::process::Command;
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::herd::{BINARY, Herd, finish, is_there, lives, open_to_others, sleeper};
+use crate::herd::{BINARY, Ends, Herd, finish, is_there, lives, open_to_others, sleeper};
 use crate::waiting::within;
-
-/// Ends the daemon in the background, whatever became of the scenario.
-struct Ends<'h>(&'h Herd);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.run("shutdown");
-    }
-}
 
 #[test]
 fn it_returns_when_the_daemon_answers_and_the_second_time_at_once() {

@@ -426,6 +426,15 @@ impl Begun {
     }
 }
 
+/// Ends a daemon in the background, whatever became of the scenario.
+pub(crate) struct Ends<'h>(pub(crate) &'h Herd);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.run("shutdown");
+    }
+}
+
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command) -> Done {
     let what = format!("{command:?}");

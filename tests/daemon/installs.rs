@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::herd::{Done, Herd, finish, is_root, open_to_others};
+use crate::herd::{Done, Ends, Herd, finish, is_root, open_to_others};
 use crate::setting_up::Bin;
 use crate::settled::Transcript;
 
@@ -12,15 +12,6 @@ use crate::settled::Transcript;
 fn digits(text: &str) -> String {
     let (_, after) = text.split_once("daemonherder-").unwrap_or_else(|| panic!("{text}"));
     after[..8].to_owned()
-}
-
-/// Ends what `install` has started, whatever became of the scenario.
-struct Ends<'h>(&'h Herd);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.run("shutdown");
-    }
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_job_of_a_run_that_may_leave_it_outlives_the_only_other_service() {
     herd.conf("web", &sleeper());
     herd.done("reload");
     herd.until_state("web", "running");
-    fs::write(go, "now\n").unwrap();
+    fs::write(&go, "now\n").unwrap();
     let late = number(&herd, "late", 1);
     crash(&herd, "web");
     assert!(lives(late));
@@ -108,6 +108,8 @@ fn a_job_of_a_run_that_may_leave_it_outlives_the_only_other_service() {
     for pid in [late, number(&herd, "job", 1)] {
         kill(pid, Signal::SIGKILL).unwrap();
     }
+    // What forks reads no line any more, and ends.
+    fs::write(go, "").unwrap();
 }
 
 #[test]
