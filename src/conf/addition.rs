@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::folder::{Folder, Listing};
 use super::host::Hosts;
-use super::inventory::Inventory;
+use super::inventory::{Inventory, With};
 use super::name::{self, Named, Rank, rank};
 use super::{Accounts, AnyAccounts, DirectoryError, Found, Problem, Source, lower};
 use crate::model::{ServiceId, ServiceSpec};
@@ -76,8 +76,9 @@ pub fn propose(
     if let Some(flaw) = folder.flaw.clone() {
         return Err(NoAddition::Directory(flaw));
     }
+    let with = With { folder: &folder, settings: Ok(&settings), accounts };
     let there = inventory.confs.iter().find(|conf| conf.path == path);
-    let present = match there.and_then(|conf| conf.read(&folder, Ok(&settings), accounts)) {
+    let present = match there.and_then(|conf| conf.read(&with)) {
         None => false,
         Some(Found::Good { spec: there, .. }) if *there == spec => true,
         Some(_) => return Err(NoAddition::Taken(path)),

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
+use std::time::SystemTime;
 
+use super::ahead::ahead;
 use super::folder::Folder;
-use super::inventory::Inventory;
+use super::inventory::{Inventory, With};
 use super::name::Rank;
 use super::pool::Pool;
 use super::remembered::Remembered;
@@ -48,7 +50,9 @@ fn read(source: &Source, accounts: &dyn Accounts, remembered: &mut Remembered) -
         conf_count: inventory.conf_count,
     };
     remembered.hold(settings.as_ref().ok());
-    let mut pool = Pool::default();
+    // What can't be trusted, or has no settings to go with, has no spec to be remembered.
+    let may_be_known = folder.flaw.is_none() && settings.is_ok();
+    let mut unknown = Vec::new();
     for conf in &inventory.confs {
         match &conf.rank {
             Rank::OtherHost => loaded.skipped.push(Skipped { id: conf.id.clone(), path: conf.path.clone() }),
@@ -63,13 +67,28 @@ fn read(source: &Source, accounts: &dyn Accounts, remembered: &mut Remembered) -
                     loaded.services.insert(conf.id.clone(), broken);
                 }
             }
-            Rank::Winner => match conf.read_changed(&folder, settings.as_ref(), accounts, &mut pool, remembered) {
-                Some(found) => drop(loaded.services.insert(conf.id.clone(), found)),
-                // It may have been replaced by another file of another name that was not listed.
-                None => loaded.whole = false,
+            Rank::Winner => match may_be_known.then(|| conf.known(&folder, remembered)).flatten() {
+                Some(found) => _ = loaded.services.insert(conf.id.clone(), found),
+                None => unknown.push(conf),
             },
         }
     }
+    let with = With { folder: &folder, settings: settings.as_ref(), accounts };
+    let (now, mut pool) = (SystemTime::now(), Pool::default());
+    ahead(
+        &unknown,
+        |conf| conf.text(&folder),
+        |conf, text| {
+            // It may have been replaced by another file of another name that was not listed.
+            let Some((found, stamp)) = conf.lowered(text, &with, &mut pool, remembered) else {
+                return loaded.whole = false;
+            };
+            if let (Found::Good { spec, .. }, Some(stamp), true) = (&found, stamp, may_be_known) {
+                remembered.put(conf.name(), stamp, spec, now);
+            }
+            loaded.services.insert(conf.id.clone(), found);
+        },
+    );
     let names: HashSet<&OsStr> = inventory.confs.iter().map(|conf| conf.name()).collect();
     remembered.retain(|name| names.contains(name));
     loaded.settings = settings.ok();

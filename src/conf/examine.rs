@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::folder::Folder;
-use super::inventory::Inventory;
+use super::inventory::{Inventory, With};
 use super::name::Rank;
 use super::{Accounts, DirectoryError, Found, Problem, Source};
 use crate::model::{ServiceId, ServiceSpec};
@@ -67,11 +67,12 @@ pub fn examine(
             Rank::Overridden(by) => (Role::Overridden(id, inventory.confs[*by].path.clone()), None),
             Rank::OtherHost => (Role::OtherHost(id), None),
         };
-        let (mut problems, spec) = match conf.read(&folder, Ok(&settings), conf.accounts(accounts)) {
-            None => continue,
-            Some(Found::Good { spec, .. }) => (Vec::new(), Some(spec)),
-            Some(Found::Broken { problems, .. }) => (problems, None),
-        };
+        let (mut problems, spec) =
+            match conf.read(&With { folder: &folder, settings: Ok(&settings), accounts: conf.accounts(accounts) }) {
+                None => continue,
+                Some(Found::Good { spec, .. }) => (Vec::new(), Some(spec)),
+                Some(Found::Broken { problems, .. }) => (problems, None),
+            };
         problems.splice(0..0, tie);
         let distrust = distrust(&conf.path, live, euid);
         found.push(Examined { path: conf.path.clone(), role, problems, distrust, spec });

@@ -170,7 +170,7 @@ fn contents(file: &mut File, metadata: &Metadata, trust: Option<u32>) -> io::Res
     if bytes.len() as u64 > LONGEST {
         return too_long();
     }
-    Ok(json::decode(&bytes).map(|text| (text.to_owned(), Stamp::from(metadata))))
+    Ok(json::decode(bytes).map(|text| (text, Stamp::from(metadata))))
 }
 
 fn unreadable(error: &io::Error) -> Problem {

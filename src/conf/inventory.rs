@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::FileType;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::folder::{FileText, Folder, Listing};
 use super::host::Hosts;
@@ -22,6 +21,13 @@ pub(super) struct ConfFile {
     pub(super) rank: Rank,
     name: OsString,
     kind: Option<FileType>,
+}
+
+/// What all confs of a directory are read with.
+pub(super) struct With<'w> {
+    pub(super) folder: &'w Folder,
+    pub(super) settings: Result<&'w Settings, &'w Problem>,
+    pub(super) accounts: &'w dyn Accounts,
 }
 
 /// The names of a directory, sorted out.
@@ -157,68 +163,52 @@ impl ConfFile {
         &self.name
     }
 
-    /// As [`Self::read`], unless it is known what it says.
-    pub(super) fn read_changed(
-        &self,
-        folder: &Folder,
-        settings: Result<&Settings, &Problem>,
-        accounts: &dyn Accounts,
-        pool: &mut Pool,
-        remembered: &mut Remembered,
-    ) -> Option<Found> {
-        // What can't be trusted, or has no settings to go with, has no spec to be remembered.
-        let (now, may_be_known) = (SystemTime::now(), folder.flaw.is_none() && settings.is_ok());
-        let stamp = || folder.stamp(&self.name).filter(|_| may_be_known);
-        if let Some(spec) = remembered.get(&self.name, stamp) {
-            return Some(Found::Good { spec, path: self.path.clone() });
-        }
-        let (found, stamp) = self.read_anew(folder, settings, accounts, pool, remembered)?;
-        if let (Found::Good { spec, .. }, Some(stamp), true) = (&found, stamp, may_be_known) {
-            remembered.put(&self.name, stamp, spec, now);
-        }
-        Some(found)
+    /// What it says, if that is known.
+    pub(super) fn known(&self, folder: &Folder, remembered: &Remembered) -> Option<Found> {
+        let spec = remembered.get(&self.name, || folder.stamp(&self.name))?;
+        Some(Found::Good { spec, path: self.path.clone() })
+    }
+
+    /// Its text.
+    pub(super) fn text(&self, folder: &Folder) -> FileText {
+        folder.read(&self.name, self.kind)
     }
 
     /// Reads and lowers it; `None` if the file is gone.
-    pub(super) fn read(
-        &self,
-        folder: &Folder,
-        settings: Result<&Settings, &Problem>,
-        accounts: &dyn Accounts,
-    ) -> Option<Found> {
-        let (found, _) =
-            self.read_anew(folder, settings, accounts, &mut Pool::default(), &mut Remembered::default())?;
+    pub(super) fn read(&self, with: &With<'_>) -> Option<Found> {
+        let text = self.text(with.folder);
+        let (found, _) = self.lowered(text, with, &mut Pool::default(), &mut Remembered::default())?;
         Some(found)
     }
 
-    fn read_anew(
+    /// What its text says, with what the file was when it was read if that is good; `None` if it is gone.
+    pub(super) fn lowered(
         &self,
-        folder: &Folder,
-        settings: Result<&Settings, &Problem>,
-        accounts: &dyn Accounts,
+        text: FileText,
+        with: &With<'_>,
         pool: &mut Pool,
         remembered: &mut Remembered,
     ) -> Option<(Found, Option<Stamp>)> {
         let broken = |problems, text| Some((Found::Broken { path: self.path.clone(), problems, text }, None));
         let good = |spec, stamp| Some((Found::Good { spec, path: self.path.clone() }, Some(stamp)));
-        let (text, stamp) = match folder.read(&self.name, self.kind) {
+        let (text, stamp) = match text {
             FileText::Good(text, stamp) => (text, stamp),
             FileText::Refused(problem) => return broken(vec![problem], None),
             FileText::Gone => return None,
         };
-        if let Some(flaw) = &folder.flaw {
+        if let Some(flaw) = &with.folder.flaw {
             return broken(vec![flaw.clone()], None);
         }
-        let lowered = match settings {
+        let lowered = match with.settings {
             Ok(settings) => {
                 if let Some(spec) = remembered.take_followed(&self.id, &text, settings) {
                     return good(spec, stamp);
                 }
-                lower(&self.id, &text, settings, accounts)
+                lower(&self.id, &text, settings, with.accounts)
             }
             // Its own problems are told as well, as far as they can be seen without the settings.
             Err(problem) => {
-                let own = lower(&self.id, &text, &Settings::default(), accounts).err().unwrap_or_default();
+                let own = lower(&self.id, &text, &Settings::default(), with.accounts).err().unwrap_or_default();
                 Err(std::iter::once(problem.clone()).chain(own).collect())
             }
         };

@@ -18,12 +18,16 @@ const EXPECTED: &str = "expected an object: { … }";
 ///
 /// # Errors
 /// The bytes are not UTF-8: where.
-pub(super) fn decode(bytes: &[u8]) -> Result<&str, Problem> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    std::str::from_utf8(bytes).map_err(|error| {
-        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+pub(super) fn decode(mut bytes: Vec<u8>) -> Result<String, Problem> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let valid = String::from_utf8_lossy(&error.as_bytes()[..at]);
         let mut problems = Problems::of(&valid);
-        problems.add(error.valid_up_to(), "not UTF-8, expected every character in that encoding");
+        problems.add(at, "not UTF-8, expected every character in that encoding");
         problems.into_sorted().remove(0)
     })
 }
@@ -232,9 +236,9 @@ mod tests {
 
     #[test]
     fn bytes_are_utf8_with_or_without_a_mark() {
-        assert_eq!(decode(b"\xef\xbb\xbf{}"), Ok("{}"));
-        assert_eq!(decode("ä".as_bytes()), Ok("ä"));
-        let error = decode(b"\xef\xbb\xbfa\n\xc3\xa4 \xff").unwrap_err();
+        assert_eq!(decode(b"\xef\xbb\xbf{}".to_vec()), Ok("{}".to_owned()));
+        assert_eq!(decode("ä".into()), Ok("ä".to_owned()));
+        let error = decode(b"\xef\xbb\xbfa\n\xc3\xa4 \xff".to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "2:3: not UTF-8, expected every character in that encoding");
     }
 }

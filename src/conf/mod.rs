@@ -19,6 +19,7 @@ mod settings;
 mod units;
 
 mod addition;
+mod ahead;
 mod directory;
 mod examine;
 mod folder;
