@@ -128,13 +128,16 @@ async fn live(
     let line_error = |source| io_error("hear the keeper".to_owned(), source);
     let shelf = shelf();
     let output = output(places, shelf.as_ref());
-    let (keeper, wishes) = Client::start(line, &inheritance, notes, output).map_err(line_error)?;
+    let terminating = Terminating::default();
+    let begins = terminating.clone();
+    let (keeper, wishes) =
+        Client::start(line, &inheritance, notes, output, move || begins.begin()).map_err(line_error)?;
     let services = std::mem::take(&mut inheritance.services);
     let herd = Herd {
         spawner: Rc::new(keeper.clone()),
         clock: Clock::of_boot(),
         runs: RunNumbers::new(inheritance.herd, inheritance.next_run),
-        terminating: Terminating::default(),
+        terminating,
         place: Arc::new(Place::new(&places.state_dir)),
         baseline: Arc::new(Baseline::of_this_process().with_open_files(inheritance.open_files)),
     };

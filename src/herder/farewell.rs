@@ -55,6 +55,7 @@ impl Handler<Shutdown> for Herder {
             None if leave_services => {
                 log::info!("leaving {} services to the next daemon", self.living);
                 self.farewell = Some(Farewell { begun: now, told: Told::All, over: true, end: End::Left });
+                self.herd.spawner.leaving();
                 self.bus.close();
             }
             None => {

@@ -70,10 +70,13 @@ pub(crate) struct Client {
     said: Rc<Notify>,
     net: Rc<Cell<Net>>,
     outlets: Rc<RefCell<Outlets>>,
+    /// Called as soon as it is heard that the herd shall end.
+    on_end: Rc<dyn Fn()>,
 }
 
 impl Client {
-    /// A spawner on the current thread, and what is asked of the daemon by way of its keeper.
+    /// A spawner on the current thread, and what is asked of the daemon by way of its keeper; `on_end` is called as soon as that is
+    /// the end of the herd, before anything is heard that may have come of it.
     ///
     /// # Errors
     /// The runtime can't watch the line.
@@ -85,6 +88,7 @@ impl Client {
         inheritance: &Inheritance,
         notes: Option<Notes>,
         output: Option<(Pump, mpsc::UnboundedReceiver<Word>)>,
+        on_end: impl Fn() + 'static,
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<Wish>)> {
         let Line { stream, incoming, heard } = line;
         stream.set_nonblocking(true)?;
@@ -117,6 +121,7 @@ impl Client {
             said: Rc::default(),
             net: Rc::new(Cell::new(Net::Subreaper)),
             outlets: Rc::new(RefCell::new(Outlets::new(pump))),
+            on_end: Rc::new(on_end),
         };
         let (wish, wishes) = mpsc::unbounded_channel();
         if let Some(words) = words {
@@ -241,7 +246,12 @@ impl Client {
             },
             // Whoever listened has gone with the daemon.
             Tell::Leaves(leaves) => self.net.set(if leaves { Net::Cgroup } else { Net::Subreaper }),
-            Tell::Shutdown => _ = wish.send(Wish::Shutdown),
+            Tell::Shutdown => {
+                // All that is heard from here on may come of it: the keeper has asked the services already.
+                self.desk.borrow_mut().ending = true;
+                (self.on_end)();
+                let _ = wish.send(Wish::Shutdown);
+            }
             Tell::Reload => _ = wish.send(Wish::Reload),
             Tell::Upgraded(outcome) => self.hear_of_upgrade(outcome),
             Tell::Line { error: true, text } => log::error!("{text}"),
@@ -326,8 +336,8 @@ impl Spawner for Client {
         let texts = (!memo.same_origin).then(|| (conf.to_string(), settings.to_string()));
         let note = (memo.note)();
         desk.unwritten.push((service.clone(), note.clone(), heritage::texts(memo.origin)));
-        let (stop, restarts) = (memo.stop.into(), memo.restarts);
-        desk.open(service).memo = Some(wire::Memo { stop, note, restarts, texts });
+        let (stop, restarts, unasked) = (memo.stop.into(), memo.restarts, memo.unasked);
+        desk.open(service).memo = Some(wire::Memo { stop, note, restarts, unasked, texts });
         if desk.outgoing.unsent().len() >= PACKET {
             // Of a thousand steps in one turn the first ones are done while the last ones are still thought about.
             desk.send(&self.stream);
@@ -360,6 +370,10 @@ impl Spawner for Client {
                 desk.write_down();
             }
         });
+    }
+
+    fn leaving(&self) {
+        self.say(&Request::Leaving);
     }
 
     fn kept(&self) -> Kept {

@@ -39,7 +39,13 @@ impl Read for Pieces<'_> {
 fn request() -> impl Strategy<Value = Request> {
     let stop = Stop { signal: 15, timeout_ns: 1, tree: true };
     let texts = proptest::option::of((".{0,40}", ".{0,4}"));
-    let memo = (vec(any::<u8>(), 0..300), texts).prop_map(move |(note, texts)| Memo { stop, note, restarts: 0, texts });
+    let memo = (vec(any::<u8>(), 0..300), texts).prop_map(move |(note, texts)| Memo {
+        stop,
+        note,
+        restarts: 0,
+        unasked: true,
+        texts,
+    });
     let acts = vec(any::<u64>().prop_map(|number| Act::Acknowledge(Run { herd: HERD, number })), 0..4);
     let step = ("[a-z]{1,9}", proptest::option::of(memo), acts);
     prop_oneof![
@@ -128,7 +134,7 @@ impl Pair {
         let Self { link, slots, .. } = self;
         link.read(|request| {
             if let Request::Step(step) = request {
-                slots.take(step, true).unwrap();
+                slots.take(step, super::slots::HerdEnd::Never).unwrap();
             }
         })
         .unwrap();
@@ -193,7 +199,13 @@ impl Herder {
             note.push(run.number);
         }
         let bytes = note.iter().flat_map(|number| number.to_le_bytes()).collect();
-        let memo = Memo { stop: Stop { signal: 15, timeout_ns: 1, tree: true }, note: bytes, restarts: 0, texts: None };
+        let memo = Memo {
+            stop: Stop { signal: 15, timeout_ns: 1, tree: true },
+            note: bytes,
+            restarts: 0,
+            unasked: true,
+            texts: None,
+        };
         let step = Step { service, memo: Some(memo), acts: vec![Act::Acknowledge(run)] };
         self.outgoing.push(&Request::Step(step));
     }

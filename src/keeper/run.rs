@@ -326,7 +326,7 @@ impl Keeper {
         self.herder = Some(herder);
         let mut link = Link::new(stream, &self.slots, self.welcome())?;
         self.epoll.add_changes(link.as_fd(), LINK)?;
-        self.upgrade_told = false;
+        (self.upgrade_told, self.left) = (false, false);
         if let Some(shutdown) = &mut self.shutdown {
             if shutdown.taken_over {
                 // The one that knew of it has ended in the middle of it. Herders that end before they know of it do not make
@@ -393,7 +393,7 @@ impl Keeper {
     fn take(&mut self, request: Request) -> Result<(), frames::Meaningless> {
         self.requests = self.requests.saturating_add(1);
         match request {
-            Request::Step(step) => self.slots.take(step, self.shutdown.is_none())?,
+            Request::Step(step) => self.slots.take(step, self.herd_end())?,
             Request::Signals(signals) => self.slots.signal_together(&signals)?,
             Request::Forget(service) => self.slots.forget(&service),
             Request::Heard(count) => self.watch.heard(count, self.now()),
@@ -406,6 +406,7 @@ impl Keeper {
                 }
             }
             Request::Ending => self.taken_over(),
+            Request::Leaving => self.left = true,
             Request::Over { left } => {
                 (self.over, self.left) = (Some(self.now()), left);
                 self.watch.rest();

@@ -57,6 +57,17 @@ pub(super) struct Slots {
     asked: HashSet<RunId>,
 }
 
+/// How far the end of the herd is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HerdEnd {
+    /// Nobody has asked for it.
+    Never,
+    /// It was asked for, and the herder still speaks as one that does not know.
+    Unheard,
+    /// The herder goes about it.
+    Heard,
+}
+
 #[derive(Default)]
 struct Slot {
     /// None for one that a launch made before anything was to be remembered.
@@ -66,6 +77,8 @@ struct Slot {
     settings: Rc<str>,
     /// Runs whose ends are not acknowledged: one as a rule, and then it takes no memory of its own.
     runs: SmallVec<[RunId; 1]>,
+    /// Whether its run was not asked to end, as far as is remembered.
+    unasked: bool,
     /// Whether its last launch went into a leaf, and when that was, in ticks after boot.
     in_leaf: bool,
     began: u64,
@@ -161,15 +174,15 @@ impl Slots {
 
     /// Does a step of a service: what is to be remembered first, so that it is true before the effect exists.
     ///
-    /// Where nothing hurries, CONT waits for [`Self::wake_stopped`]: it is for those that are stopped (SIGSTOP), and of a herd that is
-    /// being ended nearly all have ended by the next look at that.
-    pub(super) fn take(&mut self, step: Step, hurries: bool) -> Result<(), Meaningless> {
+    /// In a herd that is being ended CONT waits for [`Self::wake_stopped`]: it is for those that are stopped (SIGSTOP), and nearly all
+    /// have ended by the next look at that.
+    pub(super) fn take(&mut self, step: Step, end: HerdEnd) -> Result<(), Meaningless> {
         let Step { service, memo, acts } = step;
         let service = self.slot(&service);
         if let Some(memo) = memo {
             self.remember(&service, memo)?;
         }
-        acts.into_iter().try_for_each(|act| self.act(&service, act, hurries))
+        acts.into_iter().try_for_each(|act| self.act(&service, act, end))
     }
 
     /// Asks many runs to end, before what is to be remembered of that: a herder that dies meanwhile leaves a successor which is
@@ -182,6 +195,18 @@ impl Slots {
             }
         }
         Ok(())
+    }
+
+    /// Asks all that live to end, but for those that were asked: whoever decides it later finds them asked.
+    pub(super) fn ask_all(&mut self) {
+        let slots = self.slots.values().filter(|slot| slot.unasked);
+        let runs = slots.flat_map(|slot| slot.runs.iter().filter_map(|run| Some((*run, slot.stop?.signal))));
+        let living: Vec<(RunId, Signal)> = runs.filter(|(run, _)| self.table.lives(*run)).collect();
+        for (run, signal) in living {
+            if self.ask(run) {
+                self.signal(run, signal, Whom::Main);
+            }
+        }
     }
 
     /// Whether this run has not been asked to end together with others; from now on it has.
@@ -302,13 +327,17 @@ impl Slots {
         service
     }
 
-    fn remember(&mut self, service: &str, Memo { stop, note, restarts, texts }: Memo) -> Result<(), Meaningless> {
+    fn remember(
+        &mut self,
+        service: &str,
+        Memo { stop, note, restarts, unasked, texts }: Memo,
+    ) -> Result<(), Meaningless> {
         let settings = texts.as_ref().map(|(_, settings)| self.shared(settings));
         let Some(slot) = self.slots.get_mut(service) else { return Ok(()) };
         slot.stop = Some(stop.try_into()?);
         // Copied, not moved: what a frame is read into is then free again for the next one, and leaves no holes.
         slot.note = note.as_slice().into();
-        slot.restarts = Some(restarts);
+        (slot.restarts, slot.unasked) = (Some(restarts), unasked);
         if let (Some((conf, _)), Some(settings)) = (texts, settings) {
             slot.conf = conf.as_str().into();
             slot.settings = settings;
@@ -322,7 +351,7 @@ impl Slots {
         known.map_or_else(|| settings.into(), Rc::clone)
     }
 
-    fn act(&mut self, service: &Rc<str>, act: Act, hurries: bool) -> Result<(), Meaningless> {
+    fn act(&mut self, service: &Rc<str>, act: Act, end: HerdEnd) -> Result<(), Meaningless> {
         match act {
             Act::Acknowledge(run) => self.acknowledge(run.into()),
             // The herder that still asked for it is being killed, and nobody would end what comes of it.
@@ -330,9 +359,9 @@ impl Slots {
             Act::Launch(launch) => self.launch(service, *launch)?,
             Act::Signal { run, signal, tree } => {
                 let (run, signal, whom) = (run.into(), frames::signal(signal)?, frames::whom(tree));
-                if signal == Signal::CONT && !hurries {
+                if signal == Signal::CONT && end != HerdEnd::Never {
                     self.stopped.push((run, whom));
-                } else {
+                } else if end != HerdEnd::Unheard || !self.is_asked_by(service, run, signal, whom) {
                     self.signal(run, signal, whom);
                 }
             }
@@ -346,6 +375,12 @@ impl Slots {
             Act::Examine(run) => _ = self.table.examine(run.into()),
         }
         Ok(())
+    }
+
+    /// Whether this is the signal by which the run was asked to end with the herd.
+    fn is_asked_by(&self, service: &str, run: RunId, signal: Signal, whom: Whom) -> bool {
+        let stop = self.slots.get(service).and_then(|slot| slot.stop);
+        whom == Whom::Main && stop.is_some_and(|stop| stop.signal == signal) && self.asked.contains(&run)
     }
 
     fn acknowledge(&mut self, run: RunId) {

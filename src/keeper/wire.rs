@@ -34,6 +34,8 @@ pub(super) enum Request {
     Ready,
     /// The herd is being ended, whoever asked for it: the next herder goes on with that.
     Ending,
+    /// The herd is about to be over, with services that run on.
+    Leaving,
     /// The herd has ended, and so shall the keeper: with nothing left, or with services that run on.
     Over { left: bool },
     /// Put the program of this file in the place of this one.
@@ -55,6 +57,8 @@ pub(super) struct Memo {
     pub(super) note: Vec<u8>,
     /// Restarts so far, as the note has it.
     pub(super) restarts: u64,
+    /// Whether it has a run that was not asked to end.
+    pub(super) unasked: bool,
     /// The texts of its conf and of `herder.json`, where they are others than the last ones.
     pub(super) texts: Option<(String, String)>,
 }

@@ -76,6 +76,8 @@ pub struct Memo<'a> {
     pub origin: &'a Origin,
     /// Restarts that were decided so far, as the note has it.
     pub restarts: u64,
+    /// Whether it has a run that was not asked to end.
+    pub unasked: bool,
     /// Whether its texts are those of the last memo of this service.
     pub same_origin: bool,
     /// The state of its lifecycle as bytes. Called only by a spawner that keeps it.

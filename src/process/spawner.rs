@@ -32,6 +32,9 @@ pub trait Spawner {
     /// caller goes on with that.
     fn ending(&self) {}
 
+    /// The herd ends without its services being stopped.
+    fn leaving(&self) {}
+
     /// These runs are about to be told to end, one service after the other, with a first [`Self::signal`] to each that is this
     /// one. A spawner that can send all of them at once does it here, and takes those calls as done; true if it did. A run that it
     /// does not know is left out, and one that ends meanwhile gets no such call.
@@ -157,6 +160,9 @@ impl<S: Spawner + ?Sized> Spawner for std::rc::Rc<S> {
     }
     fn ending(&self) {
         (**self).ending();
+    }
+    fn leaving(&self) {
+        (**self).leaving();
     }
     fn signal_together(&self, signals: &[(RunId, Signal)]) -> bool {
         (**self).signal_together(signals)

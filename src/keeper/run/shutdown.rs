@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Keeper;
 use crate::keeper::farewell::{self, Farewell};
+use crate::keeper::slots::HerdEnd;
 use crate::model::{Moment, RunId, Signal};
 use crate::process::Whom;
 
@@ -33,11 +34,25 @@ impl Keeper {
     pub(super) fn ask_for_the_end(&mut self) {
         let now = self.now();
         match &mut self.shutdown {
-            None => self.shutdown = Some(Shutdown { since: now, taken_over: false, own: None }),
+            None => {
+                self.shutdown = Some(Shutdown { since: now, taken_over: false, own: None });
+                // Before the herder hears of it: to wake it takes as long as some ten services do to end.
+                if self.over.is_none() && !self.left {
+                    self.slots.ask_all();
+                }
+            }
             Some(Shutdown { since, own: Some(own), .. }) if now - *since >= SECOND => own.hurry(now),
             Some(_) => {}
         }
         self.wish(|wishes| wishes.shutdown = true);
+    }
+
+    pub(super) fn herd_end(&self) -> HerdEnd {
+        match &self.shutdown {
+            None => HerdEnd::Never,
+            Some(shutdown) if shutdown.taken_over => HerdEnd::Heard,
+            Some(_) => HerdEnd::Unheard,
+        }
     }
 
     /// The herder ends the herd. If it does not come to an end with that, the next one is told of it.

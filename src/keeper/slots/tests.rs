@@ -75,7 +75,7 @@ impl Keeper {
             tree: false,
         };
         let acts = vec![Act::Launch(Box::new(launch))];
-        self.slots.take(Step { service: service.to_owned(), memo: None, acts }, true).unwrap();
+        self.slots.take(Step { service: service.to_owned(), memo: None, acts }, HerdEnd::Never).unwrap();
     }
 
     /// Takes over the run of a process that somebody else reaps.
@@ -228,24 +228,24 @@ fn once_the_keeper_ends_the_services_nothing_is_launched() {
 }
 
 /// Asks for a signal, as a step of the service does.
-fn ask(keeper: &mut Keeper, signal: i32, hurries: bool) {
+fn ask(keeper: &mut Keeper, signal: i32, end: HerdEnd) {
     let acts = vec![Act::Signal { run: run(1).into(), signal: u8::try_from(signal).unwrap(), tree: false }];
-    keeper.slots.take(Step { service: "web".to_owned(), memo: None, acts }, hurries).unwrap();
+    keeper.slots.take(Step { service: "web".to_owned(), memo: None, acts }, end).unwrap();
 }
 
 #[test]
-fn what_is_stopped_is_woken_later_where_nothing_hurries() {
+fn what_is_stopped_is_woken_later_in_a_herd_that_ends() {
     let mut keeper = Keeper::new();
     let mut process = sleeper();
     keeper.adopt("web", 1, &process);
     let is_stopped = |keeper: &Keeper| keeper.slots.table.process(run(1)).and_then(Process::state) == Some('T');
-    for hurries in [false, true] {
-        ask(&mut keeper, libc::SIGSTOP, hurries);
+    for end in [HerdEnd::Unheard, HerdEnd::Heard, HerdEnd::Never] {
+        ask(&mut keeper, libc::SIGSTOP, end);
         while !is_stopped(&keeper) {
             std::thread::yield_now();
         }
-        ask(&mut keeper, libc::SIGCONT, hurries);
-        assert_eq!(is_stopped(&keeper), !hurries);
+        ask(&mut keeper, libc::SIGCONT, end);
+        assert_eq!(is_stopped(&keeper), end != HerdEnd::Never);
         keeper.slots.wake_stopped();
         assert!(!is_stopped(&keeper));
     }
@@ -264,11 +264,7 @@ fn a_run_is_asked_once_together_with_others() {
     };
     ask(&mut keeper, 1, Signal::CONT);
     ask(&mut keeper, 1, Signal::TERM);
-    // A signal to it would come before what it does next.
-    let mut line = String::new();
-    process.stdin.as_mut().unwrap().write_all(b"lives\n").unwrap();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "lives\n");
+    still_answers(&mut process);
     process.kill().unwrap();
     process.wait().unwrap();
 
@@ -277,5 +273,58 @@ fn a_run_is_asked_once_together_with_others() {
     let mut process = sleeper();
     keeper.adopt("other", 2, &process);
     ask(&mut keeper, 2, Signal::TERM);
+    assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGTERM));
+}
+
+/// A signal that it was sent would come before what it does next.
+fn still_answers(process: &mut Child) {
+    process.stdin.as_mut().unwrap().write_all(b"lives\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "lives\n");
+}
+
+/// What is remembered of a service that is stopped by this signal.
+fn remember(keeper: &mut Keeper, service: &str, signal: Signal, unasked: bool) {
+    let stop = wire::Stop { signal: u8::try_from(signal.number()).unwrap(), timeout_ns: 1, tree: false };
+    let memo = Memo { stop, note: Vec::new(), restarts: 0, unasked, texts: None };
+    let step = Step { service: service.to_owned(), memo: Some(memo), acts: Vec::new() };
+    keeper.slots.take(step, HerdEnd::Never).unwrap();
+}
+
+#[test]
+fn all_are_asked_to_end_in_their_own_way_but_those_that_were() {
+    let mut keeper = Keeper::new();
+    let [mut web, mut db, mut known, mut new] = [(); 4].map(|()| sleeper());
+    for (number, service, process) in [(1, "web", &web), (2, "db", &db), (3, "known", &known), (4, "new", &new)] {
+        keeper.adopt(service, number, process);
+    }
+    remember(&mut keeper, "web", Signal::TERM, true);
+    remember(&mut keeper, "db", Signal::from_number(libc::SIGINT.into()).unwrap(), true);
+    // It is being stopped, or it is not remembered how it is: whoever decides that is waited for.
+    remember(&mut keeper, "known", Signal::TERM, false);
+    keeper.slots.ask_all();
+    assert_eq!(web.wait().unwrap().signal(), Some(libc::SIGTERM));
+    assert_eq!(db.wait().unwrap().signal(), Some(libc::SIGINT));
+    for process in [&mut known, &mut new] {
+        still_answers(process);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+/// By a herder that has not heard yet that it was asked with all others.
+#[test]
+fn a_stop_that_crosses_the_end_of_the_herd_on_its_way_is_no_second_one() {
+    let mut keeper = Keeper::new();
+    let mut process = sleeper();
+    keeper.adopt("web", 1, &process);
+    remember(&mut keeper, "web", Signal::CONT, true);
+    keeper.slots.ask_all();
+    // Its stop signal is another one by now, so that it can be seen.
+    remember(&mut keeper, "web", Signal::TERM, true);
+    ask(&mut keeper, libc::SIGTERM, HerdEnd::Unheard);
+    still_answers(&mut process);
+    ask(&mut keeper, libc::SIGTERM, HerdEnd::Heard);
     assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGTERM));
 }
