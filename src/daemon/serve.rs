@@ -128,20 +128,20 @@ async fn live(
     let line_error = |source| io_error("hear the keeper".to_owned(), source);
     let shelf = shelf();
     let output = output(places, shelf.as_ref());
-    let terminating = Terminating::default();
-    let begins = terminating.clone();
-    let (keeper, wishes) =
-        Client::start(line, &inheritance, notes, output, move || begins.begin()).map_err(line_error)?;
+    let (keeper, wishes) = Client::start(line, &inheritance, notes, output).map_err(line_error)?;
     let services = std::mem::take(&mut inheritance.services);
     let herd = Herd {
         spawner: Rc::new(keeper.clone()),
         clock: Clock::of_boot(),
         runs: RunNumbers::new(inheritance.herd, inheritance.next_run),
-        terminating,
+        terminating: Terminating::default(),
         place: Arc::new(Place::new(&places.state_dir)),
         baseline: Arc::new(Baseline::of_this_process().with_open_files(inheritance.open_files)),
     };
-    let herder = Herder::new(herd, Some(Confs::from(places.source()).live())).start();
+    let herder = Herder::new(herd, Some(Confs::from(places.source()).live()));
+    let terminating = herder.terminating();
+    keeper.on_end(move || terminating.begin());
+    let herder = herder.start();
     herder.do_send(TakeOver { services, ending: inheritance.ending });
     tokio::select! {
         end = answer(places, &inheritance, listener, &keeper, &herder, detached) => end,

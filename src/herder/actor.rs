@@ -57,6 +57,11 @@ impl Herder {
         }
     }
 
+    /// Whether the herd is being ended, for whoever hears of that before this actor does.
+    pub(crate) fn terminating(&self) -> Terminating {
+        self.herd.terminating.clone()
+    }
+
     /// Where services tell their news.
     pub(super) fn parent(&mut self, ctx: &mut Context<Self>) -> Rc<Recipient<ServiceNews>> {
         self.parent.upgrade().unwrap_or_else(|| {

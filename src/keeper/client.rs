@@ -6,7 +6,7 @@ mod output;
 mod tests;
 mod upgrade;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, Read};
 use std::os::fd::RawFd;
@@ -71,12 +71,11 @@ pub(crate) struct Client {
     net: Rc<Cell<Net>>,
     outlets: Rc<RefCell<Outlets>>,
     /// Called as soon as it is heard that the herd shall end.
-    on_end: Rc<dyn Fn()>,
+    on_end: Rc<OnceCell<Box<dyn Fn()>>>,
 }
 
 impl Client {
-    /// A spawner on the current thread, and what is asked of the daemon by way of its keeper; `on_end` is called as soon as that is
-    /// the end of the herd, before anything is heard that may have come of it.
+    /// A spawner on the current thread, and what is asked of the daemon by way of its keeper.
     ///
     /// # Errors
     /// The runtime can't watch the line.
@@ -88,7 +87,6 @@ impl Client {
         inheritance: &Inheritance,
         notes: Option<Notes>,
         output: Option<(Pump, mpsc::UnboundedReceiver<Word>)>,
-        on_end: impl Fn() + 'static,
     ) -> io::Result<(Self, mpsc::UnboundedReceiver<Wish>)> {
         let Line { stream, incoming, heard } = line;
         stream.set_nonblocking(true)?;
@@ -121,7 +119,7 @@ impl Client {
             said: Rc::default(),
             net: Rc::new(Cell::new(Net::Subreaper)),
             outlets: Rc::new(RefCell::new(Outlets::new(pump))),
-            on_end: Rc::new(on_end),
+            on_end: Rc::default(),
         };
         let (wish, wishes) = mpsc::unbounded_channel();
         if let Some(words) = words {
@@ -133,6 +131,12 @@ impl Client {
         tokio::task::spawn_local(client.clone().converse(incoming, wish));
         client.wake.notify_one();
         Ok((client, wishes))
+    }
+
+    /// Says what is to be done as soon as it is heard that the herd shall end, before anything is told that may have come of it.
+    /// The first one to say so is heard, and nothing is before the caller waits for something.
+    pub(crate) fn on_end(&self, act: impl Fn() + 'static) {
+        _ = self.on_end.set(Box::new(act));
     }
 
     /// The herder has taken over what runs, and answers.
@@ -249,7 +253,7 @@ impl Client {
             Tell::Shutdown => {
                 // All that is heard from here on may come of it: the keeper has asked the services already.
                 self.desk.borrow_mut().ending = true;
-                (self.on_end)();
+                self.on_end.get().into_iter().for_each(|on_end| on_end());
                 let _ = wish.send(Wish::Shutdown);
             }
             Tell::Reload => _ = wish.send(Wish::Reload),

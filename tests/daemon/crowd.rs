@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
-use crate::herd::{Herd, gone, sh, sleeper};
+use crate::herd::{Herd, gone, lives, sh, sleeper};
 
 #[test]
 fn a_thousand_services_start_answer_and_stop() {
@@ -41,9 +41,10 @@ fn services_are_asked_to_end_while_the_herder_does_not_listen() {
     kill(herder, Signal::SIGSTOP).unwrap();
     herd.signal(Signal::SIGTERM);
     pids.into_iter().for_each(gone);
+    assert!(lives(herder), "the keeper did not wait for it");
     kill(herder, Signal::SIGCONT).unwrap();
     assert_eq!(herd.ended(), Some(0));
-    assert_eq!((herd.lines_now("terms").len(), herd.lines_now("up").len()), (3, 3));
+    assert_eq!((herd.lines_now("terms").len(), herd.lines_now("up").len()), (3, 3), "{}", herd.log());
     assert!(!herd.log().contains("restarted ("), "{}", herd.log());
 }
 

@@ -38,7 +38,7 @@ fn a_keeper_that_goes_while_there_is_something_to_say_is_noticed() {
         LocalSet::new().block_on(&runtime, async move {
             let (ours, theirs) = net::UnixStream::pair().unwrap();
             let line = Line { stream: ours, incoming: Incoming::default(), heard: 0 };
-            let (client, mut wishes) = Client::start(line, &inheritance(), None, None, || ()).unwrap();
+            let (client, mut wishes) = Client::start(line, &inheritance(), None, None).unwrap();
             client.ready();
             // The line is known to be ready to be written to, and that it is not ready to be read from.
             client.stream.writable().await.unwrap();
@@ -65,7 +65,7 @@ async fn a_signal_that_was_sent_with_those_to_others_is_not_sent_again() {
     let work = async {
         let (ours, mut theirs) = net::UnixStream::pair().unwrap();
         let line = Line { stream: ours, incoming: Incoming::default(), heard: 0 };
-        let (client, _wishes) = Client::start(line, &inheritance(), None, None, || ()).unwrap();
+        let (client, _wishes) = Client::start(line, &inheritance(), None, None).unwrap();
         let hup = Signal::from_number(libc::SIGHUP.into()).unwrap();
         let run = |number| RunId { herd: 7, number };
         let launch = |number| FakeSpawner::launch_of("web".parse().unwrap(), run(number));
@@ -126,8 +126,8 @@ async fn the_end_of_the_herd_is_known_before_anything_that_comes_of_it_is_told()
         let line = Line { stream: ours, incoming: Incoming::default(), heard: 0 };
         let (heard, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
         let (ends, knows) = (Arc::clone(&heard), Arc::clone(&heard));
-        let on_end = move || ends.store(true, Ordering::Relaxed);
-        let (client, mut wishes) = Client::start(line, &inheritance(), None, None, on_end).unwrap();
+        let (client, mut wishes) = Client::start(line, &inheritance(), None, None).unwrap();
+        client.on_end(move || ends.store(true, Ordering::Relaxed));
         let run = RunId { herd: 7, number: 1 };
         let report = Arc::clone(&told);
         let listener = move |_, _| *report.lock().unwrap() = Some(knows.load(Ordering::Relaxed));
