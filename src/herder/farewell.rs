@@ -10,11 +10,9 @@ use tokio::sync::oneshot;
 use super::actor::Herder;
 use super::messages::{AwaitEnd, End, Shutdown};
 use crate::model::{Moment, ServiceId};
-use crate::policy::{Because, Input};
+use crate::policy::{Because, INSISTS, Input};
 use crate::service::{Instruct, InstructTogether};
 
-/// A second request counts as such only after this time: Ctrl-C and `killall` may reach the daemon twice.
-const SECOND: Duration = Duration::from_secs(1);
 /// How many services hear of the end at a time.
 const AT_ONCE: usize = 32;
 
@@ -76,7 +74,7 @@ impl Handler<Shutdown> for Herder {
                     self.stop_some(Bound::Unbounded, ctx);
                 }
             }
-            Some(Farewell { begun, over: false, .. }) if now - *begun >= SECOND => {
+            Some(Farewell { begun, over: false, .. }) if now - *begun >= INSISTS => {
                 log::warn!("asked again: killing {} services", self.living);
                 for child in self.roster.children() {
                     child.addr.do_send(Instruct(Input::Kill));

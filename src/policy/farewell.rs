@@ -1,8 +1,14 @@
 //! What is asked of a lifecycle in a herd that is being ended, where a process is asked to end before its service is told.
 
+use std::time::Duration;
+
 use super::lifecycle::{Input, Lifecycle};
 use super::note::{Phase, Then};
 use crate::model::{RunId, Signal};
+
+/// Who asks for the end of a herd again after this time does not want to wait for it. Before, it is the same request: Ctrl-C and
+/// `killall` may reach a daemon twice.
+pub const INSISTS: Duration = Duration::from_secs(1);
 
 impl Lifecycle {
     /// Whether it has no process, or one that is being ended, and nothing follows of itself.

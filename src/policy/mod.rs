@@ -17,6 +17,7 @@ mod window;
 mod wishes;
 
 pub use cooldown::{Verdict, next_wait, verdict};
+pub use farewell::INSISTS;
 pub use lifecycle::{Effect, Effects, Input, KILL_PATIENCE, Lifecycle, Rules};
 pub use note::{Because, Note, Obstacle, Phase, Rung, Then};
 pub use note_bytes::BadNote;

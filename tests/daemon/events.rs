@@ -363,3 +363,29 @@ fn a_watched_status_is_shown_again_when_something_happens() {
     watches.kill().unwrap();
     watches.wait().unwrap();
 }
+
+/// The process that it waits for has the last one of them.
+#[test]
+fn a_restart_that_waits_for_a_stop_is_not_adjusted_by_another_change() {
+    let mut herd = Herd::new();
+    herd.file("herder.json", "{\"live_reload\": false}");
+    let go = herd.fifo("go");
+    herd.fifo("never");
+    let waits = |number| sh(&format!("echo {number} >> up; trap 'read x < go; exit 0' TERM; read x < never"));
+    herd.conf("web", &waits(1));
+    herd.start();
+    herd.lines("up", 1);
+    for conf in [waits(2), sh("echo 3 >> up; exec sleep 100000")] {
+        herd.conf("web", &with(conf, json!({"stop": {"timeout": "60s"}})));
+        herd.done("reload");
+        herd.until_state("web", "stopping");
+    }
+    std::fs::write(go, "go\n").unwrap();
+    assert_eq!(herd.lines("up", 2), ["1", "3"]);
+    herd.until_state("web", "running");
+    let events = herd.done("events --json").out;
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told: Vec<String> =
+        events.map(|event| event.get("state").unwrap_or(&event["event"]).as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, ["starting", "running", "stopping", "starting", "running"]);
+}

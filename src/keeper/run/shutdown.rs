@@ -7,10 +7,8 @@ use super::Keeper;
 use crate::keeper::farewell::{self, Farewell};
 use crate::keeper::slots::HerdEnd;
 use crate::model::{Moment, RunId, Signal};
+use crate::policy::INSISTS;
 use crate::process::Whom;
-
-/// A repeated request for the end counts as the second one only after this time.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// While the herd is being ended, what has ended is not looked at for as long as this for each that lives: on two processors they
 /// take that long at least.
@@ -41,7 +39,7 @@ impl Keeper {
                     self.slots.ask_all();
                 }
             }
-            Some(Shutdown { since, own: Some(own), .. }) if now - *since >= SECOND => own.hurry(now),
+            Some(Shutdown { since, own: Some(own), .. }) if now - *since >= INSISTS => own.hurry(now),
             Some(_) => {}
         }
         self.wish(|wishes| wishes.shutdown = true);
