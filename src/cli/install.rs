@@ -25,7 +25,7 @@ pub struct InstallArguments {
     /// By a systemd unit: the machine's as root, else the user's own
     #[arg(long)]
     pub systemd: bool,
-    /// Start it with the machine only, and not again when it has gone
+    /// Start it with the machine only, and not again when it has gone (systemd: unless it was killed)
     #[arg(long)]
     pub no_revive: bool,
 }

@@ -13,7 +13,7 @@ use actix::{Actor, Addr, System};
 use tokio::sync::{mpsc, oneshot};
 
 use super::keep::notes;
-use super::succeed::succeed;
+use super::succeed::{prospect, succeed};
 use super::upgrade::upgrades;
 use super::{StartError, journal};
 use crate::conf::Places;
@@ -59,9 +59,10 @@ fn decide(places: &Places, line: OwnedFd, listener: UnixListener, detached: bool
     let (mut inheritance, line) = match keeper::inherit(line) {
         // It was killed before it could say who it is; its lock tells.
         Err(LineError::Gone | LineError::Read(_)) => {
-            log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
             let gone = std::fs::read_to_string(places.state_dir.join("lock")).unwrap_or_default();
-            let error = succeed(gone.trim().parse().unwrap_or_default(), false, &[]);
+            let gone = gone.trim().parse().unwrap_or_default();
+            log::error!("the keeper has gone: {}", prospect(gone, false));
+            let error = succeed(gone, false, &[]);
             return Err(io_error("become the keeper".to_owned(), error));
         }
         heard => heard?,
@@ -220,10 +221,10 @@ async fn pass_on(
                 herder.do_send(Reload::default());
             }
             Wish::KeeperGone => {
-                log::error!("the keeper has gone: this herder becomes the keeper, and finds what lives");
-                keeper.flush();
                 // An error is a herder that panicked: then nobody knows.
                 let ending = herder.send(Survey).await.is_ok_and(|overview| overview.ending);
+                log::error!("the keeper has gone: {}", prospect(pid, ending));
+                keeper.flush();
                 return succeed(pid, ending, &keeper.witnesses());
             }
         }

@@ -13,10 +13,11 @@ use crate::os::{self, Executable};
 ///
 /// A herd that was being stopped goes on being stopped.
 ///
-/// Where systemd made the keeper it makes the next one, too, and would not know of this one.
+/// Where systemd made the keeper it makes the next one, too, and would not know of this one. Not so while the herd is being
+/// stopped: it may be systemd that stops it, and then there is no next one. If there is one after all, it is tried again
+/// until this one has ended.
 pub(super) fn succeed(gone: u32, ending: bool, witnesses: &[RawFd]) -> io::Error {
-    let of_systemd = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == gone.to_string());
-    if of_systemd {
+    if is_left_to_systemd(gone, ending) {
         return io::Error::other("systemd starts the next one");
     }
     let executable = match Executable::own() {
@@ -27,6 +28,18 @@ pub(super) fn succeed(gone: u32, ending: bool, witnesses: &[RawFd]) -> io::Error
     let argv = std::env::args_os().map(role).chain(ending.then(|| "--ending".into()));
     let given = [keeper::LISTENER, keeper::LOCK, keeper::SHELF[0], keeper::SHELF[1]];
     os::become_role(&executable, &texts(argv), &environment(), &[&given, witnesses].concat())
+}
+
+/// What comes after a keeper that has gone, for the log.
+pub(super) fn prospect(gone: u32, ending: bool) -> &'static str {
+    match is_left_to_systemd(gone, ending) {
+        true => "systemd starts the next one, which finds what lives",
+        false => "this herder becomes the keeper, and finds what lives",
+    }
+}
+
+fn is_left_to_systemd(gone: u32, ending: bool) -> bool {
+    !ending && std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|of_systemd| of_systemd == gone.to_string())
 }
 
 /// What came from the system has no NUL in it.

@@ -375,8 +375,26 @@ fn a_herder_that_does_not_become_the_keeper_says_so_before_it_ends() {
     gone(herder);
     let why = "cannot become the keeper; the next daemon finds what lives: systemd starts the next one";
     assert_eq!(herd.log().matches(why).count(), 1, "{}", herd.log());
+    assert!(!herd.log().contains("becomes the keeper"), "{}", herd.log());
     assert!(lives(web));
     kill(web, Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn what_systemd_stops_is_stopped_even_if_its_keeper_dies_meanwhile() {
+    let deaf = sh("trap '' TERM; echo up >> up; while :; do sleep 100000; done");
+    let mut herd = Herd::new();
+    herd.conf("deaf", &with(deaf, json!({"stop": {"timeout": "2s"}})));
+    // It is not followed by another one where systemd has stopped it.
+    herd.start_through("SYSTEMD_EXEC_PID=$$ exec \"$@\"");
+    herd.lines("up", 1);
+    let (deaf, herder) = (herd.pid_of("deaf"), herd.herder());
+    herd.signal(Signal::SIGTERM);
+    herd.until_state("deaf", "stopping");
+    herd.signal(Signal::SIGKILL);
+    assert_eq!(herd.ended(), None);
+    gone(herder);
+    assert!(!lives(deaf), "{}", herd.log());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::super::Failure;
+use crate::os::cgroup::SUBGROUP;
 
 /// Where systemd says that it runs (sd_booted(3)).
 const SYSTEMD_RUNS: &str = "/run/systemd/system";
@@ -46,7 +47,10 @@ impl Unit {
         let (run, reload) = (command("run")?, command("reload")?);
         let (restart, why) = match revive {
             true => ("always", "# Whatever ends it, it comes back; only `systemctl stop` is meant."),
-            false => ("no", "# Installed with --no-revive: what has ended stays so until somebody starts it."),
+            false => (
+                "on-abnormal",
+                "# Installed with --no-revive: what has ended stays so until somebody starts it; what was killed comes back.",
+            ),
         };
         let target = if self.system { "multi-user.target" } else { "default.target" };
         Ok(format!(
@@ -73,7 +77,7 @@ KillMode=process
 TimeoutStopSec=10min
 # Each service has a cgroup below this unit's; no process is in that itself, so that controllers can be given on.
 Delegate=yes
-DelegateSubgroup=daemon
+DelegateSubgroup={SUBGROUP}
 # A service that is killed for want of memory is restarted; the others go on.
 OOMPolicy=continue
 # All services count as this unit's tasks.
@@ -165,7 +169,7 @@ mod tests {
         WantedBy=multi-user.target
         "#);
         let text = unit(false).text("/d", &[], &["/c"], false).unwrap();
-        assert!(text.contains("\nExecStart=/d run\n") && text.contains("\nRestart=no\n"), "{text}");
+        assert!(text.contains("\nExecStart=/d run\n") && text.contains("\nRestart=on-abnormal\n"), "{text}");
         assert!(text.ends_with("WantedBy=default.target\n"), "{text}");
     }
 

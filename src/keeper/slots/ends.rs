@@ -85,8 +85,9 @@ impl Slots {
         let Some(service) = owners.get(&run) else { return false };
         let Some(slot) = slots.get(service) else { return false };
         let Ok(id) = service.parse() else { return false };
-        let by_kill = Some(Ending::Killed { signal: Signal::KILL, core: false });
-        if slot.in_leaf && table.ending(run) == by_kill && trees.leaves.oom_kills(&id) > slot.oom_kills {
+        // Of a process that was nobody's child an old kernel may not tell how it ended, but that it has killed one of these.
+        let may_be = [Ending::Killed { signal: Signal::KILL, core: false }, Ending::Lost].map(Some);
+        if slot.in_leaf && may_be.contains(&table.ending(run)) && trees.leaves.oom_kills(&id) > slot.oom_kills {
             table.amend(run, Ending::OomKilled);
             noting(records, slots, owners)(run, Ending::OomKilled);
         }

@@ -15,3 +15,4 @@ mod unusable;
 
 pub(crate) use leaf::{Leaf, Occupancy};
 pub(crate) use place::Place;
+pub(crate) use spot::SUBGROUP;

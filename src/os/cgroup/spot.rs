@@ -16,6 +16,9 @@ use super::unusable::Unusable;
 /// eyes and those of root, and in older versions only that.
 const MARKS: [&CStr; 2] = [c"user.delegate", c"trusted.delegate"];
 
+/// Where our own unit has systemd put the daemon (`DelegateSubgroup=`), below the cgroup that is delegated.
+pub(crate) const SUBGROUP: &str = "daemon";
+
 /// The names of systemd's units.
 const UNITS: [&str; 3] = ["service", "scope", "slice"];
 
@@ -59,15 +62,29 @@ fn choose(mounts: &[Mount], own: &Path, euid: u32, ward: impl Fn(&Path) -> Optio
     if here.marked || given {
         return Ok(Spot { directory, gives: false });
     }
-    // `DelegateSubgroup=` puts the processes of a delegated unit one level below it.
-    let unit = directory.extension().is_some_and(|kind| UNITS.iter().any(|unit| kind == *unit));
-    if let (Some(above), Some(Ward { marked: true, .. }), false) = (above, parent, unit) {
+    // `DelegateSubgroup=` puts the processes of a delegated unit one level below it. A user's own systemd may mark nothing, but
+    // makes that level for no other unit, and nobody else calls it so.
+    if let (Some(above), Some(parent), false) = (above, parent, is_unit(&directory))
+        && (parent.marked || euid != 0 && here.owner == euid && parent.owner == euid && is_of_our_unit(&directory))
+    {
         return Ok(Spot { directory: above.to_owned(), gives: true });
     }
     match mounts.iter().find(|mount| mount.root == Path::new("/")) {
         Some(mount) if euid == 0 => Ok(Spot { directory: mount.point.clone(), gives: false }),
         _ => Err(Unusable::Foreign { own: foreign() }),
     }
+}
+
+/// Whether this is the cgroup of a unit.
+fn is_unit(directory: &Path) -> bool {
+    directory.extension().is_some_and(|kind| UNITS.iter().any(|unit| kind == *unit))
+}
+
+/// Whether this is the level that our own unit asks for, by its name.
+fn is_of_our_unit(directory: &Path) -> bool {
+    let above = directory.parent().and_then(Path::file_name).map(OsStrExt::as_bytes);
+    let of_a_service = above.is_some_and(|unit| unit.ends_with(b".service") && !unit.starts_with(b"user@"));
+    of_a_service && directory.ends_with(SUBGROUP)
 }
 
 fn ward(directory: &Path) -> Option<Ward> {
@@ -123,6 +140,20 @@ mod tests {
         // A unit of the user's own systemd, which owns the parent too.
         let units = [("/cg/a/d.service", USER), ("/cg/a", USER)];
         assert!(chosen("/a/d.service", 1000, &units).unwrap_err().contains("/a/d.service is not delegated"));
+        // It marks no unit, but makes a subgroup (`DelegateSubgroup=`) for one that is delegated only (systemd 257).
+        let sub = [("/cg/a/d.service/daemon", USER), ("/cg/a/d.service", USER), ("/cg/a", USER)];
+        assert_eq!(chosen("/a/d.service/daemon", 1000, &sub), Ok(("/cg/a/d.service".to_owned(), true)));
+        let theirs = [("/cg/a/d.service/daemon", Ward { owner: 7, marked: false }), ("/cg/a/d.service", USER)];
+        assert!(chosen("/a/d.service/daemon", 1000, &theirs).is_err());
+        // Another level, no service, or a whole systemd, whose units are no levels, whatever they are called.
+        for (own, above) in [
+            ("/a/d.service/other", "/cg/a/d.service"),
+            ("/a.slice/daemon", "/cg/a.slice"),
+            ("/user@1000.service/daemon", "/cg/user@1000.service"),
+        ] {
+            let wards = [(&*format!("/cg{own}"), USER), (above, USER)];
+            assert!(chosen(own, 1000, &wards).is_err(), "{own}");
+        }
         assert!(chosen("/s/x.scope", 1000, &[("/cg/s/x.scope", ROOT), ("/cg/s", ROOT)]).is_err());
     }
 
