@@ -141,8 +141,13 @@ async fn live(
     };
     let herder = Herder::new(herd, Some(Confs::from(places.source()).live()));
     let terminating = herder.terminating();
-    keeper.on_end(move || terminating.begin());
     let herder = herder.start();
+    let this = herder.downgrade();
+    keeper.on_end(move || {
+        terminating.begin();
+        // Before its services tell it what comes of that.
+        this.upgrade().into_iter().for_each(|herder| herder.do_send(Shutdown::default()));
+    });
     herder.do_send(TakeOver { services, ending: inheritance.ending });
     tokio::select! {
         end = answer(places, &inheritance, listener, &keeper, &herder, detached) => end,
@@ -215,7 +220,6 @@ async fn pass_on(
     while let Some(wish) = wishes.recv().await {
         match wish {
             Wish::Log(id, what) => herder.do_send(LogNews { id, what }),
-            Wish::Shutdown => herder.do_send(Shutdown::default()),
             Wish::Reload => {
                 log::info!("SIGHUP: reading the confs");
                 herder.do_send(Reload::default());

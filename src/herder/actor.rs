@@ -62,6 +62,12 @@ impl Herder {
         self.herd.terminating.clone()
     }
 
+    /// Whether nothing is started any more.
+    pub(super) fn is_ending(&self) -> bool {
+        // Of the end of a herd its services may have heard first.
+        self.farewell.is_some() || self.herd.terminating.has_begun()
+    }
+
     /// Where services tell their news.
     pub(super) fn parent(&mut self, ctx: &mut Context<Self>) -> Rc<Recipient<ServiceNews>> {
         self.parent.upgrade().unwrap_or_else(|| {
@@ -103,7 +109,7 @@ impl Handler<Survey> for Herder {
             at,
             services: self.roster.statuses(at, &*self.herd.spawner),
             problems,
-            ending: self.farewell.is_some(),
+            ending: self.is_ending(),
         })
     }
 }
@@ -122,7 +128,7 @@ impl Handler<Command> for Herder {
             Order::Restart => Input::Restart(Because::Operator),
         };
         // In a herd that ends, nothing begins.
-        if self.farewell.is_some() && order != Order::Stop {
+        if self.is_ending() && order != Order::Stop {
             return Box::pin(ready(Ok(())));
         }
         let children = ids.iter().filter_map(|id| self.roster.entries.get(id)?.child.as_ref());

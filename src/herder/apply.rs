@@ -229,7 +229,7 @@ impl Handler<Supervise> for Herder {
     type Result = Result<(), HerdEnded>;
 
     fn handle(&mut self, Supervise(spec): Supervise, ctx: &mut Self::Context) -> Self::Result {
-        if self.farewell.is_some() {
+        if self.is_ending() {
             return Err(HerdEnded);
         }
         let (id, spec) = (spec.id.clone(), Arc::new(spec));

@@ -50,7 +50,8 @@ impl Handler<Shutdown> for Herder {
     fn handle(&mut self, Shutdown { leave_services }: Shutdown, ctx: &mut Self::Context) -> Self::Result {
         let now = self.herd.clock.now();
         match &self.farewell {
-            None if leave_services => {
+            // What was asked to end already is not left.
+            None if leave_services && !self.herd.terminating.has_begun() => {
                 log::info!("leaving {} services to the next daemon", self.living);
                 self.farewell = Some(Farewell { begun: now, told: Told::All, over: true, end: End::Left });
                 self.herd.spawner.leaving();

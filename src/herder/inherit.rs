@@ -109,7 +109,7 @@ impl Herder {
         // It may be known from the journal only, and a herder that ends now has a successor.
         let note = || life.note().to_bytes();
         let (stop, origin, restarts) = (spec.stop, &spec.origin, life.note().restarts);
-        let unasked = life.stop_signal().is_some();
+        let unasked = life.is_unasked();
         let memo = Memo { stop, origin, restarts, unasked, same_origin: inherited.kept, note: &note };
         self.herd.spawner.keep(service, memo);
         for run in runs {

@@ -106,7 +106,7 @@ impl Handler<Read> for Herder {
         self.loading.live.follow(watch);
         let Some(request) = self.loading.busy.take() else { return };
         let result = match loaded {
-            _ if self.farewell.is_some() => Err(ReloadError::ShuttingDown),
+            _ if self.is_ending() => Err(ReloadError::ShuttingDown),
             Ok(loaded) => {
                 self.retry_while(loaded.has_passing_problem(), ctx);
                 let applied = self.apply(loaded, request.reload, ctx);

@@ -50,8 +50,6 @@ pub(crate) const WITNESSES: i32 = FIRST_GIVEN + 5;
 /// What somebody asked of the daemon by a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// End the herd.
-    Shutdown,
     /// Read the confs.
     Reload,
     /// There is no keeper any more.
@@ -251,10 +249,9 @@ impl Client {
             // Whoever listened has gone with the daemon.
             Tell::Leaves(leaves) => self.net.set(if leaves { Net::Cgroup } else { Net::Subreaper }),
             Tell::Shutdown => {
-                // All that is heard from here on may come of it: the keeper has asked the services already.
+                // All that is heard from here on may come of it: the keeper asks services itself.
                 self.desk.borrow_mut().ending = true;
                 self.on_end.get().into_iter().for_each(|on_end| on_end());
-                let _ = wish.send(Wish::Shutdown);
             }
             Tell::Reload => _ = wish.send(Wish::Reload),
             Tell::Upgraded(outcome) => self.hear_of_upgrade(outcome),

@@ -39,11 +39,11 @@ impl Read for Pieces<'_> {
 fn request() -> impl Strategy<Value = Request> {
     let stop = Stop { signal: 15, timeout_ns: 1, tree: true };
     let texts = proptest::option::of((".{0,40}", ".{0,4}"));
-    let memo = (vec(any::<u8>(), 0..300), texts).prop_map(move |(note, texts)| Memo {
+    let memo = (vec(any::<u8>(), 0..300), any::<bool>(), texts).prop_map(move |(note, unasked, texts)| Memo {
         stop,
         note,
         restarts: 0,
-        unasked: true,
+        unasked,
         texts,
     });
     let acts = vec(any::<u64>().prop_map(|number| Act::Acknowledge(Run { herd: HERD, number })), 0..4);
@@ -58,6 +58,7 @@ fn request() -> impl Strategy<Value = Request> {
         "[a-z]{1,9}".prop_map(Request::Forget),
         any::<u64>().prop_map(Request::Heard),
         any::<bool>().prop_map(|left| Request::Over { left }),
+        any::<bool>().prop_map(|leaves| if leaves { Request::Leaving } else { Request::Ending }),
     ]
 }
 

@@ -182,7 +182,7 @@ impl Keeper {
             herder: None,
             link: None,
             watch: Watch::new(clock()),
-            shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, own: None }),
+            shutdown: ending.then(|| Shutdown { since: clock(), taken_over: false, begun: false, own: None }),
             deaf: None,
             // What the start left is worth as much as what a burst does.
             requests: BURST,
@@ -259,7 +259,7 @@ impl Keeper {
     /// How long there is nothing to do unless something happens.
     fn wait(&mut self) -> Option<Duration> {
         let now = self.now();
-        let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
+        let shutdown = self.shutdown.as_ref().and_then(|shutdown| shutdown.deadline(self.is_left()));
         let over = self.over.map(|since| since + watch::PATIENCE);
         let herder = self.watch.deadline().filter(|_| !self.leaves());
         let upgrade = self.upgrade.as_ref().map(Upgrade::deadline);
@@ -328,6 +328,7 @@ impl Keeper {
         self.epoll.add_changes(link.as_fd(), LINK)?;
         (self.upgrade_told, self.left) = (false, false);
         if let Some(shutdown) = &mut self.shutdown {
+            shutdown.begun = false;
             if shutdown.taken_over {
                 // The one that knew of it has ended in the middle of it. Herders that end before they know of it do not make
                 // the wait for one that does any longer.
@@ -405,7 +406,7 @@ impl Keeper {
                     on_ready();
                 }
             }
-            Request::Ending => self.taken_over(),
+            Request::Ending => self.begun(),
             Request::Leaving => self.left = true,
             Request::Over { left } => {
                 (self.over, self.left) = (Some(self.now()), left);

@@ -62,10 +62,10 @@ pub(super) struct Slots {
 pub(super) enum HerdEnd {
     /// Nobody has asked for it.
     Never,
-    /// It was asked for, and the herder still speaks as one that does not know.
-    Unheard,
+    /// It was asked for, and what the herder says may have been decided before it knew.
+    Asked,
     /// The herder goes about it.
-    Heard,
+    Begun,
 }
 
 #[derive(Default)]
@@ -361,7 +361,7 @@ impl Slots {
                 let (run, signal, whom) = (run.into(), frames::signal(signal)?, frames::whom(tree));
                 if signal == Signal::CONT && end != HerdEnd::Never {
                     self.stopped.push((run, whom));
-                } else if end != HerdEnd::Unheard || !self.is_asked_by(service, run, signal, whom) {
+                } else if end != HerdEnd::Asked || !self.is_asked_by(service, run, signal, whom) {
                     self.signal(run, signal, whom);
                 }
             }

@@ -53,6 +53,11 @@ impl Lifecycle {
         }
     }
 
+    /// Whether it has a run that was not asked to end.
+    pub fn is_unasked(&self) -> bool {
+        self.stop_signal().is_some()
+    }
+
     /// The run that [`Input::Stop`] asks to end, and the signal by which it does.
     pub fn stop_signal(&self) -> Option<(RunId, Signal)> {
         match self.note.phase {

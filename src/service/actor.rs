@@ -99,7 +99,7 @@ impl ServiceActor {
             stop: self.life.rules().stop,
             origin: &self.spec.origin,
             restarts: self.life.note().restarts,
-            unasked: self.life.stop_signal().is_some(),
+            unasked: self.life.is_unasked(),
             same_origin: std::mem::replace(&mut self.kept, true),
             note: &|| self.life.note().to_bytes(),
         };

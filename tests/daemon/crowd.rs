@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
-use crate::herd::{Herd, gone, lives, sh, sleeper};
+use crate::herd::{Herd, gone, lives, sh, sleeper, with};
 
 #[test]
 fn a_thousand_services_start_answer_and_stop() {
@@ -49,6 +49,28 @@ fn services_are_asked_to_end_while_the_herder_does_not_listen() {
         assert_eq!((herd.lines_now("terms").len(), herd.lines_now("up").len()), (3, 3), "{}", herd.log());
         assert!(!herd.log().contains("restarted ("), "{}", herd.log());
     }
+}
+
+/// Its keeper knows that from its memo: the herder does not say it again.
+#[test]
+fn what_was_asked_to_stop_before_is_not_asked_with_the_others() {
+    let mut herd = Herd::new();
+    let go = herd.fifo("go");
+    herd.fifo("never");
+    let slow = "trap 'echo term >> terms; read x < go; exit 0' TERM; echo up >> up; while :; do read x < never; done";
+    herd.conf("slow", &with(sh(slow), json!({"stop": {"timeout": "60s"}})));
+    herd.conf("web", &sleeper());
+    herd.start();
+    herd.lines("up", 1);
+    herd.until_state("web", "running");
+    herd.done("stop slow --no-wait");
+    herd.lines("terms", 1);
+    let web = herd.pid_of("web");
+    herd.signal(Signal::SIGTERM);
+    gone(web);
+    std::fs::write(go, "go\n").unwrap();
+    assert_eq!(herd.ended(), Some(0));
+    assert_eq!(herd.lines_now("terms"), ["term"]);
 }
 
 /// They are asked together, before each of them is told.

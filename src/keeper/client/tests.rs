@@ -136,7 +136,10 @@ async fn the_end_of_the_herd_is_known_before_anything_that_comes_of_it_is_told()
         outgoing.push(&Tell::Shutdown);
         outgoing.push(&Tell::Report(run.into(), Report::Ended(Ending::Exited(0)).into()));
         theirs.write_all(outgoing.unsent()).unwrap();
-        assert_eq!(wishes.recv().await, Some(Wish::Shutdown));
+        outgoing = Outgoing::default();
+        outgoing.push(&Tell::Reload);
+        theirs.write_all(outgoing.unsent()).unwrap();
+        assert_eq!(wishes.recv().await, Some(Wish::Reload));
         assert_eq!(*told.lock().unwrap(), Some(true));
     };
     tasks.run_until(work).await;

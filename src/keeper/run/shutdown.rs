@@ -24,6 +24,8 @@ pub(super) struct Shutdown {
     pub(super) since: Moment,
     /// A herder has heard of it.
     pub(super) taken_over: bool,
+    /// It has said so, and what it says from then on it has decided knowing that.
+    pub(super) begun: bool,
     /// No herder has: the keeper ends the services itself.
     pub(super) own: Option<Farewell>,
 }
@@ -33,11 +35,15 @@ impl Keeper {
         let now = self.now();
         match &mut self.shutdown {
             None => {
-                self.shutdown = Some(Shutdown { since: now, taken_over: false, own: None });
-                // Before the herder hears of it: to wake it takes as long as some ten services do to end.
-                if self.over.is_none() && !self.left {
+                self.shutdown = Some(Shutdown { since: now, taken_over: false, begun: false, own: None });
+                self.wish(|wishes| wishes.shutdown = true);
+                // Should this process be killed meanwhile, the herder knows why services end.
+                self.speak();
+                // Not waiting for it: to wake it takes as long as some ten services do to end.
+                if !self.is_left() {
                     self.slots.ask_all();
                 }
+                return;
             }
             Some(Shutdown { since, own: Some(own), .. }) if now - *since >= INSISTS => own.hurry(now),
             Some(_) => {}
@@ -45,24 +51,37 @@ impl Keeper {
         self.wish(|wishes| wishes.shutdown = true);
     }
 
+    /// Whether there is nothing to be ended: the herd has ended, or its services run on.
+    pub(super) fn is_left(&self) -> bool {
+        self.left || self.over.is_some()
+    }
+
     pub(super) fn herd_end(&self) -> HerdEnd {
         match &self.shutdown {
             None => HerdEnd::Never,
-            Some(shutdown) if shutdown.taken_over => HerdEnd::Heard,
-            Some(_) => HerdEnd::Unheard,
+            Some(shutdown) if shutdown.begun => HerdEnd::Begun,
+            Some(_) => HerdEnd::Asked,
         }
     }
 
     /// The herder ends the herd. If it does not come to an end with that, the next one is told of it.
     pub(super) fn taken_over(&mut self) {
         let now = self.now();
-        self.shutdown.get_or_insert(Shutdown { since: now, taken_over: true, own: None }).taken_over = true;
+        self.shutdown.get_or_insert(Shutdown { since: now, taken_over: true, begun: false, own: None }).taken_over =
+            true;
+    }
+
+    /// The herder goes about it, whoever asked for it.
+    pub(super) fn begun(&mut self) {
+        self.taken_over();
+        self.shutdown.iter_mut().for_each(|shutdown| shutdown.begun = true);
     }
 
     /// Ends the services itself where no herder does it.
     pub(super) fn end_services(&mut self, now: Moment) {
+        let is_left = self.is_left();
         let Some(shutdown) = &mut self.shutdown else { return };
-        if shutdown.own.is_none() && !shutdown.taken_over && now >= shutdown.since + farewell::PATIENCE {
+        if shutdown.own.is_none() && !shutdown.taken_over && !is_left && now >= shutdown.since + farewell::PATIENCE {
             log::error!("no herder has taken over the shutdown: the keeper ends the services itself");
             let (own, signals) = Farewell::begin(&self.slots.close(), now);
             shutdown.own = Some(own);
@@ -133,10 +152,11 @@ impl Keeper {
 }
 
 impl Shutdown {
-    pub(super) fn deadline(&self) -> Option<Moment> {
+    /// When there is something to do; `is_left` where nothing is left to be ended.
+    pub(super) fn deadline(&self, is_left: bool) -> Option<Moment> {
         match &self.own {
             Some(own) => Some(own.deadline()),
-            None if self.taken_over => None,
+            None if self.taken_over || is_left => None,
             None => Some(self.since + farewell::PATIENCE),
         }
     }

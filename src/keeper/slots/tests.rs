@@ -239,7 +239,7 @@ fn what_is_stopped_is_woken_later_in_a_herd_that_ends() {
     let mut process = sleeper();
     keeper.adopt("web", 1, &process);
     let is_stopped = |keeper: &Keeper| keeper.slots.table.process(run(1)).and_then(Process::state) == Some('T');
-    for end in [HerdEnd::Unheard, HerdEnd::Heard, HerdEnd::Never] {
+    for end in [HerdEnd::Asked, HerdEnd::Begun, HerdEnd::Never] {
         ask(&mut keeper, libc::SIGSTOP, end);
         while !is_stopped(&keeper) {
             std::thread::yield_now();
@@ -323,8 +323,8 @@ fn a_stop_that_crosses_the_end_of_the_herd_on_its_way_is_no_second_one() {
     keeper.slots.ask_all();
     // Its stop signal is another one by now, so that it can be seen.
     remember(&mut keeper, "web", Signal::TERM, true);
-    ask(&mut keeper, libc::SIGTERM, HerdEnd::Unheard);
+    ask(&mut keeper, libc::SIGTERM, HerdEnd::Asked);
     still_answers(&mut process);
-    ask(&mut keeper, libc::SIGTERM, HerdEnd::Heard);
+    ask(&mut keeper, libc::SIGTERM, HerdEnd::Begun);
     assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGTERM));
 }
