@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-/// Fewer files than this are read before a thread were worth its while.
+/// Fewer files than this are not worth a thread.
 const FEW: usize = 256;
 /// So many are handed over at a time: each handing over may wake a processor up, and a virtual one takes as long for that as
 /// some ten files do.

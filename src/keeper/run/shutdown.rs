@@ -26,29 +26,25 @@ pub(super) struct Shutdown {
     pub(super) taken_over: bool,
     /// It has said so, and what it says from then on it has decided knowing that.
     pub(super) begun: bool,
-    /// No herder has: the keeper ends the services itself.
+    /// No herder has heard of it: the keeper ends the services itself.
     pub(super) own: Option<Farewell>,
 }
 
 impl Keeper {
     pub(super) fn ask_for_the_end(&mut self) {
-        let now = self.now();
+        let (now, is_first) = (self.now(), self.shutdown.is_none());
         match &mut self.shutdown {
-            None => {
-                self.shutdown = Some(Shutdown { since: now, taken_over: false, begun: false, own: None });
-                self.wish(|wishes| wishes.shutdown = true);
-                // Should this process be killed meanwhile, the herder knows why services end.
-                self.speak();
-                // Not waiting for it: to wake it takes as long as some ten services do to end.
-                if !self.is_left() {
-                    self.slots.ask_all();
-                }
-                return;
-            }
+            None => self.shutdown = Some(Shutdown { since: now, taken_over: false, begun: false, own: None }),
             Some(Shutdown { since, own: Some(own), .. }) if now - *since >= INSISTS => own.hurry(now),
             Some(_) => {}
         }
         self.wish(|wishes| wishes.shutdown = true);
+        if is_first && !self.is_left() {
+            // Should this process be killed meanwhile, the herder knows why services end.
+            self.speak();
+            // Not waiting for it: to wake it takes as long as some ten services do to end.
+            self.slots.ask_all();
+        }
     }
 
     /// Whether there is nothing to be ended: the herd has ended, or its services run on.
